@@ -1,0 +1,6 @@
+"""``python -m mnist_dvc``: the same commands as the console script."""
+
+from mnist_dvc.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""Labelled images in memory, checked once where they are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mnist_dvc.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["CLASSES", "SIDE", "LabelledImages"]
+
+CLASSES = 10
+SIDE = 28
+"""Height and width of an image in pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledImages:
+    """Images and their labels, paired by position.
+
+    ``images_NHW`` is (N, 28, 28) uint8, 0 background to 255 ink; ``labels_N`` is (N,) uint8, 0 to 9. ``where`` names
+    the origin in errors.
+
+    Raises:
+        DataError: a shape, a type or a label is not as above, the counts differ, a class is absent, or all is blank.
+    """
+
+    images_NHW: NDArray[np.uint8]
+    labels_N: NDArray[np.uint8]
+    where: str
+
+    def __post_init__(self) -> None:
+        images_NHW, labels_N = self.images_NHW, self.labels_N
+        if images_NHW.shape[1:] != (SIDE, SIDE) or images_NHW.dtype != np.uint8:
+            got = f"{images_NHW.dtype} {images_NHW.shape}"
+            raise DataError(self.where, "images", got=got, expected=f"uint8 (N, {SIDE}, {SIDE})")
+        if labels_N.ndim != 1 or labels_N.dtype != np.uint8:
+            raise DataError(self.where, "labels", got=f"{labels_N.dtype} {labels_N.shape}", expected="uint8 (N,)")
+        if len(images_NHW) != len(labels_N):
+            raise DataError(self.where, "number of labels", got=len(labels_N), expected=f"{len(images_NHW)}, as images")
+        present = np.unique(labels_N)
+        if present.size and present[-1] >= CLASSES:
+            raise DataError(self.where, "largest label", got=present[-1], expected=f"at most {CLASSES - 1}")
+        if present.size != CLASSES:
+            raise DataError(self.where, "classes present", got=present.tolist(), expected="0 to 9")
+        if not images_NHW.any():
+            raise DataError(self.where, "pixels", got="only zeros", expected="some ink")
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.labels_N)

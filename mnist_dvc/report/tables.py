@@ -1,0 +1,44 @@
+"""A network's description as a table for people and as plain values for programs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group
+from rich.table import Table
+
+from mnist_dvc.model import BUDGET
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from mnist_dvc.model.describe import Description
+
+__all__ = ["description_json", "description_table"]
+
+
+def description_table(description: Description) -> RenderableType:
+    """Layers with output shapes, parameters with shapes and counts, and the totals."""
+    layers = Table("layer", "output", "parameters", title=f"{description.network}: layers", title_justify="left")
+    layers.columns[-1].justify = "right"
+    for layer in description.layers:
+        layers.add_row(layer.name, _shape(layer.output_shape), f"{layer.parameters:,}")
+    parameters = Table("parameter", "shape", "count", title="trainable parameters", title_justify="left")
+    parameters.columns[-1].justify = "right"
+    for parameter in description.parameters:
+        parameters.add_row(parameter.name, _shape(parameter.shape), f"{parameter.count:,}")
+    parameters.add_section()
+    parameters.add_row("total", "", f"{description.total:,}")
+    parameters.add_row(f"left below {BUDGET:,}", "", f"{description.budget_left:,}")
+    parameters.add_row("multiply-adds per image", "", f"{description.multiply_adds:,}")
+    return Group(layers, parameters)
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def description_json(description: Description) -> dict[str, Any]:
+    """The same as plain values, ``budget`` and ``budget_left`` included."""
+    return asdict(description) | {"budget": BUDGET, "budget_left": description.budget_left}

@@ -1,0 +1,69 @@
+"""The machine that a stage runs on: device, precision, threads, and what of it belongs into a record."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mnist_dvc import __version__
+from mnist_dvc.errors import DeviceError
+
+if TYPE_CHECKING:
+    from mnist_dvc.params import TrainParams
+
+__all__ = ["choose_device", "choose_precision", "provenance", "set_up"]
+
+
+def choose_device(wanted: str) -> torch.device:
+    """``auto`` to the best device present, a name to that device.
+
+    Raises:
+        DeviceError: the named device is absent; there is no quiet fallback to a slower one.
+    """
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted == "auto":
+        return torch.device(next(name for name, there in present.items() if there))
+    if not present[wanted]:
+        have = ", ".join(name for name, there in present.items() if there)
+        raise DeviceError(
+            f"params: train.device: got {wanted}, expected a device that torch {torch.__version__} finds here ({have})"
+        )
+    return torch.device(wanted)
+
+
+def choose_precision(wanted: str, device: torch.device) -> str:
+    """``auto`` to bfloat16 where ``device`` computes in it by itself, else to float32; a name to itself."""
+    if wanted != "auto":
+        return wanted
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        # torch says it nowhere in public; the emulation on older processors is slower than float32.
+        native = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001
+    return "bfloat16" if native else "float32"
+
+
+def set_up(threads: int) -> None:
+    """Make this process compute the same bits every time: thread count, deterministic kernels, no denormals.
+
+    Denormal weights, which training drifts into, can slow a convolution forty-fold (pytorch/pytorch#19651).
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs, and finds bugs only
+
+
+def provenance(params: TrainParams, device: torch.device, precision: str) -> dict[str, Any]:
+    """What decides the bits of a result beside code, params and data: versions, device, precision, threads."""
+    return {
+        "mnist_dvc": __version__,
+        "torch": torch.__version__,
+        "device": device.type,
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "precision": precision,
+        "threads": params.threads,
+    }

@@ -1,0 +1,1 @@
+"""Data, network and params in; events and trained weights out."""

@@ -1,0 +1,69 @@
+"""What a training tells while it runs; the engine yields these, reports and stages consume them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["EpochEnded", "EpochRow", "Event", "Finished", "Started", "Stepped"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochRow:
+    """A row of the history: what an epoch came to. The same on every run of the same training.
+
+    Training figures are of the augmented images and the moving weights, running through the epoch (the loss with its
+    label smoothing); validation figures are of the clean images and the averaged weights, after it. Losses are in nats
+    per image, accuracies fractions; ``lr`` is the rate of the epoch's last step.
+    """
+
+    epoch: int
+    train_loss: float
+    val_loss: float | None
+    train_accuracy: float
+    val_accuracy: float | None
+    lr: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """The first event: what is about to run, with ``auto`` resolved."""
+
+    epochs: int
+    steps: int
+    device: str
+    precision: str
+    train_images: int
+    validation_images: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stepped:
+    """After each step; ``step`` counts from 1 to ``Started.steps``."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochEnded:
+    """After each epoch and its validation: the row, and what depends on the clock or interests a curve only."""
+
+    row: EpochRow
+    images_per_second: float
+    gradient_norm: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """The last event: ``model`` is the averaged network, in evaluation mode."""
+
+    model: nn.Module
+    raw_model_state: dict[str, Any]
+    optimizer_state: dict[str, Any]
+    history: tuple[EpochRow, ...]
+
+
+Event = Started | Stepped | EpochEnded | Finished

@@ -1,0 +1,86 @@
+"""The optimiser, its schedule, and the running average of the weights."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch.optim.swa_utils import AveragedModel
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from mnist_dvc.params import TrainParams
+
+__all__ = ["averaged", "learning_rate", "optimizer", "set_learning_rate"]
+
+BETAS = (0.9, 0.99)
+START_DIVISOR = 10.0
+END_DIVISOR = 10_000.0
+EMA_WARMUP = 10
+
+Tensors = tuple[torch.Tensor, ...] | list[torch.Tensor]
+
+
+def optimizer(model: nn.Module, params: TrainParams) -> torch.optim.AdamW:
+    """AdamW (Loshchilov and Hutter, https://arxiv.org/abs/1711.05101) that decays matrices and filters only.
+
+    Biases and BatchNorm, the tensors of one axis, are left alone: pulling a scale towards 0 is no regulariser.
+    """
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": params.weight_decay},
+        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=params.learning_rate, betas=BETAS, fused=True)
+
+
+def learning_rate(step: int, steps: int, params: TrainParams) -> float:
+    """The rate of step ``step`` (0 is the first) of ``steps``: a pure function, so there is no state to keep.
+
+    ``onecycle`` rises along a cosine from a tenth of the peak and falls along one to a hundred-thousandth of it
+    (Smith and Topin, https://arxiv.org/abs/1708.07120, as in ``torch.optim.lr_scheduler.OneCycleLR``). ``cosine`` rises
+    along a line and falls along a cosine to 0 (Loshchilov and Hutter, https://arxiv.org/abs/1608.03983, one period).
+    """
+    peak = params.learning_rate
+    if params.schedule == "cosine":
+        rising = params.warmup * steps
+        if step < rising:
+            return peak * (step + 1) / (rising + 1)
+        return _cosine(peak, 0.0, (step - rising) / (steps - rising))
+    start = peak / START_DIVISOR
+    top = params.warmup * steps - 1
+    if step < top:
+        return _cosine(start, peak, step / top)
+    return _cosine(peak, start / END_DIVISOR, (step - top) / (steps - 1 - top) if steps - 1 > top else 1.0)
+
+
+def _cosine(start: float, end: float, fraction: float) -> float:
+    """From ``start`` at 0 to ``end`` at 1 along half a cosine."""
+    return end + (start - end) * (1.0 + math.cos(math.pi * fraction)) / 2.0
+
+
+def set_learning_rate(adamw: torch.optim.Optimizer, rate: float) -> None:
+    """Make ``rate`` the learning rate of every group of ``adamw``."""
+    for group in adamw.param_groups:
+        group["lr"] = rate
+
+
+def averaged(model: nn.Module, decay: float) -> AveragedModel:
+    """A running average of ``model``'s weights and BatchNorm statistics, to be updated after every step.
+
+    The decay rises as (1 + t) / (10 + t) up to ``decay``, so that the random first weights are soon forgotten; the
+    same warm-up as in TensorFlow's ``ExponentialMovingAverage``.
+    """
+
+    def update(averages: Tensors, current: Tensors, t: Tensor | int) -> None:
+        if not averages[0].is_floating_point():  # BatchNorm's count of batches
+            torch._foreach_copy_(averages, current)
+            return
+        steps = float(t)
+        weight = 1.0 - min(decay, (1.0 + steps) / (EMA_WARMUP + steps))
+        torch._foreach_lerp_(averages, current, weight)
+
+    average = AveragedModel(model, multi_avg_fn=update, use_buffers=True)
+    return average.requires_grad_(requires_grad=False)
