@@ -12,6 +12,8 @@ from torch.nn import functional as F
 if TYPE_CHECKING:
     from mnist_dvc.params import AugmentParams
 
+__all__ = ["augment"]
+
 ELASTIC_GRID = 5
 """Control points per side of the elastic field: about one per stroke width, so strokes bend and do not tear."""
 

@@ -61,7 +61,7 @@ def provenance(params: TrainParams, device: torch.device, precision: str) -> dic
     """What decides the bits of a result beside code, params and data: versions, device, precision, threads."""
     return {
         "mnist_dvc": __version__,
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "device": device.type,
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "precision": precision,

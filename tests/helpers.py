@@ -1,0 +1,120 @@
+"""What several test files need: small learnable digits, IDX files made by hand, a child process of our own command."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnist_dvc.data.arrays import LabelledImages
+from mnist_dvc.data.sources import IdxFile
+from mnist_dvc.data.splits import RawDigits
+from mnist_dvc.params import AugmentParams, DataParams, EvaluateParams, ModelParams, Params, TrainParams
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def blobs(per_class: int, seed: int = 0) -> LabelledImages:
+    """Ten noisy prototypes, ``per_class`` images of each, mixed: learnable in seconds, unlike noise."""
+    random = np.random.default_rng(0)
+    prototypes_K77 = random.integers(0, 256, (10, 7, 7))
+    random = np.random.default_rng(seed)
+    labels_N = np.tile(np.arange(10, dtype=np.uint8), per_class)
+    images_NHW = prototypes_K77[labels_N].repeat(4, axis=1).repeat(4, axis=2) * 0.7
+    noisy_NHW = images_NHW + random.integers(0, 77, images_NHW.shape)
+    return LabelledImages(noisy_NHW.astype(np.uint8), labels_N, "blobs")
+
+
+def raw_digits(train: int = 40, test: int = 10, dataset: str = "mnist") -> RawDigits:
+    """A source of blobs with ``train`` and ``test`` images per class."""
+    return RawDigits(dataset, {"made": "by hand"}, blobs(train, seed=1), blobs(test, seed=2))
+
+
+def idx_bytes(array: NDArray[np.uint8]) -> bytes:
+    """``array`` as an IDX file."""
+    return bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+
+
+def idx_folder(folder: Path, *, packed: bool = False) -> tuple[IdxFile, IdxFile, IdxFile, IdxFile]:
+    """Write four small IDX files under MNIST's names, plain or gzipped, and return what they must be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    train, test = blobs(3, seed=1), blobs(2, seed=2)
+    arrays = {
+        "train-images-idx3-ubyte": train.images_NHW,
+        "train-labels-idx1-ubyte": train.labels_N,
+        "t10k-images-idx3-ubyte": test.images_NHW,
+        "t10k-labels-idx1-ubyte": test.labels_N,
+    }
+    files = []
+    for name, array in arrays.items():
+        content = idx_bytes(array)
+        if packed:
+            (folder / f"{name}.gz").write_bytes(gzip.compress(content, mtime=0))
+        else:
+            (folder / name).write_bytes(content)
+        files.append(IdxFile(name, array.ndim, len(array), hashlib.sha256(content).hexdigest()))
+    return files[0], files[1], files[2], files[3]
+
+
+def params(**train: Any) -> Params:
+    """Params of a training that takes a second; keyword arguments replace keys of the train section."""
+    values: dict[str, Any] = {
+        "seed": 1,
+        "epochs": 2,
+        "batch_size": 40,
+        "learning_rate": 0.02,
+        "schedule": "onecycle",
+        "warmup": 0.2,
+        "weight_decay": 0.01,
+        "label_smoothing": 0.0,
+        "gradient_clip": 10.0,
+        "ema_decay": 0.9,
+        "device": "cpu",
+        "precision": "float32",
+        "threads": 1,
+        "augment": augment_params(rotation=5.0, shift=1.0),
+    }
+    return Params(
+        data=DataParams(source="auto", validation=100, seed=0),
+        model=ModelParams(name="compact", dropout=0.1),
+        train=TrainParams(**(values | train)),
+        evaluate=EvaluateParams(batch_size=64, threads=1, mistakes=9),
+    )
+
+
+def augment_params(**changes: float) -> AugmentParams:
+    """No distortion but for those given."""
+    return AugmentParams(**({"rotation": 0.0, "shift": 0.0, "scale": 0.0, "shear": 0.0, "elastic": 0.0} | changes))
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file under its header."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def command(
+    *arguments: str, cwd: Path, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m mnist_dvc`` as a user would, and return what it printed and its exit code."""
+    return subprocess.run(
+        [sys.executable, "-m", "mnist_dvc", *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )

@@ -126,7 +126,7 @@ class Prepared:
     def _array(self, name: str, key: str) -> NDArray[Any]:
         path = self.folder / DIGITS
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 array: NDArray[Any] = archive[f"{name}_{key}"]
         except FileNotFoundError as error:
             raise DataError(path, "file", got="nothing", expected="the digits that `prepare` writes") from error

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+__all__ = ["DepthwiseSeparable", "Dropout", "SqueezeExcitation", "conv_bn", "set_dropout_generator"]
+
 
 def conv_bn(c_in: int, c_out: int, kernel: int = 3, *, groups: int = 1) -> list[nn.Module]:
     """A bias-free convolution of stride 1 that keeps the resolution, and the BatchNorm that follows it."""

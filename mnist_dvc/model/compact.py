@@ -13,6 +13,8 @@ from torch.nn import functional as F
 
 from mnist_dvc.model.blocks import Dropout, conv_bn
 
+__all__ = ["CompactNet"]
+
 
 class PooledConv(nn.Sequential):
     """Convolution, 2x2 maximum, BatchNorm, ReLU: the pooling comes first, so the rest works on a quarter of the map."""

@@ -20,6 +20,7 @@ from mnist_dvc.model.weights import Card, read_model
 from mnist_dvc.report.figures import confusion_figure, curves_figure, mistakes_figure
 from mnist_dvc.report.text import per_cent
 from mnist_dvc.runtime import set_up
+from mnist_dvc.training.events import HISTORY_COLUMNS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,8 +98,8 @@ def _read_history(path: Path) -> dict[str, list[float]]:
     """
     try:
         rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
-        return {name: [float(row[name]) for row in rows] for name, first in rows[0].items() if first}
+        return {name: [float(row[name]) for row in rows] for name in HISTORY_COLUMNS if rows[0][name]}
     except FileNotFoundError as error:
         raise ArtifactError(path, "file", got="nothing", expected="the history that `train` writes") from error
-    except (ValueError, IndexError, TypeError) as error:
-        raise ArtifactError(path, "content", got=error, expected="rows of numbers under a header") from error
+    except (ValueError, IndexError, KeyError, TypeError) as error:
+        raise ArtifactError(path, "content", got=repr(error), expected="rows of numbers under a header") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import astuple, fields
+from dataclasses import astuple
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from mnist_dvc.runtime import choose_device, choose_precision, provenance, set_u
 from mnist_dvc.training.checkpoint import checkpoint_bytes
 from mnist_dvc.training.engine import Job
 from mnist_dvc.training.engine import train as train_events
-from mnist_dvc.training.events import EpochRow, Event, Finished
+from mnist_dvc.training.events import HISTORY_COLUMNS, EpochRow, Event, Finished
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from mnist_dvc.stages.paths import Paths
 
 __all__ = ["train"]
-
-HISTORY_HEADER = tuple(field.name for field in fields(EpochRow))
 
 
 def train(params: Params, paths: Paths) -> None:
@@ -104,7 +102,7 @@ def _publish(finished: Finished, params: Params, card: Card, paths: Paths, began
     outputs = {
         paths.model: weights_bytes(state, card),
         paths.checkpoint: checkpoint,
-        paths.train_report / "history.csv": csv_bytes(HISTORY_HEADER, map(astuple, finished.history)),
+        paths.train_report / "history.csv": csv_bytes(HISTORY_COLUMNS, map(astuple, finished.history)),
         paths.train_report / "metrics.json": json_bytes(_metrics(finished, card)),
         paths.dated_checkpoints / dated: checkpoint,
     }

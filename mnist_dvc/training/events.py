@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["EpochEnded", "EpochRow", "Event", "Finished", "Started", "Stepped"]
+__all__ = ["HISTORY_COLUMNS", "EpochEnded", "EpochRow", "Event", "Finished", "Started", "Stepped"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +26,10 @@ class EpochRow:
     train_accuracy: float
     val_accuracy: float | None
     lr: float
+
+
+HISTORY_COLUMNS = tuple(field.name for field in fields(EpochRow))
+"""Names and order of the columns of history.csv."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from helpers import params, raw_digits
+from hypothesis import settings
+
+from mnist_dvc.data.prepared import write_prepared
+from mnist_dvc.data.splits import split
+from mnist_dvc.stages.paths import Paths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import Any
+
+# The same examples on every run, and no verdict on how long one took: the machine may be busy.
+settings.register_profile("mnist_dvc", deadline=None, derandomize=True)
+settings.load_profile("mnist_dvc")
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse every connection that leaves this machine."""
+    connect = socket.socket.connect
+
+    def local_only(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise OSError(f"the tests use no network, not even {address}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", local_only)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_torch() -> Iterator[None]:
+    """One thread, since two of them crawl on a busy machine, and none of the process-wide settings of a stage."""
+    torch.set_num_threads(1)
+    yield
+    torch.set_flush_denormal(False)
+    torch.use_deterministic_algorithms(mode=False)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Paths:
+    """A folder with prepared blobs: 300 to train on, 100 to validate, 100 to test."""
+    paths = Paths(tmp_path)
+    raw = raw_digits()
+    chosen = params().data
+    parts = split(raw, validation=chosen.validation, seed=chosen.seed)
+    write_prepared(paths.prepared, raw, parts, validation=chosen.validation, seed=chosen.seed)
+    return paths

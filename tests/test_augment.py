@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers import augment_params
+from torch import Tensor
+
+from mnist_dvc.augment import augment
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def dots(n: int = 64) -> Tensor:
+    """A 4 x 4 square in the middle of each image."""
+    images_N1HW = torch.zeros(n, 1, 28, 28)
+    images_N1HW[:, :, 12:16, 12:16] = 1.0
+    return images_N1HW
+
+
+def centres(images_N1HW: Tensor) -> Tensor:
+    """Centre of mass (N, 2) as row and column in pixels from the middle."""
+    axis = torch.arange(28.0) - 13.5
+    mass_N = images_N1HW.sum(dim=(1, 2, 3))
+    rows_N = (images_N1HW.sum(dim=(1, 3)) * axis).sum(dim=1) / mass_N
+    columns_N = (images_N1HW.sum(dim=(1, 2)) * axis).sum(dim=1) / mass_N
+    return torch.stack((rows_N, columns_N), dim=1)
+
+
+def test_no_distortion_returns_the_images_and_draws_nothing() -> None:
+    images_N1HW, generator = dots(), seeded()
+    before = generator.get_state()
+    assert augment(images_N1HW, augment_params(), generator) is images_N1HW
+    assert torch.equal(generator.get_state(), before)
+
+
+@pytest.mark.parametrize("kind", ["rotation", "shift", "scale", "shear", "elastic"])
+def test_each_distortion_changes_images_and_keeps_their_form(kind: str) -> None:
+    size = 20.0 if kind == "rotation" else 0.5
+    images_N1HW = dots()
+    changed_N1HW = augment(images_N1HW, augment_params(**{kind: size}), seeded())
+    assert changed_N1HW.shape == images_N1HW.shape
+    assert changed_N1HW.dtype == torch.float32
+    assert not torch.allclose(changed_N1HW, images_N1HW)
+    assert float(changed_N1HW.min()) >= 0.0
+    assert float(changed_N1HW.max()) <= 1.0 + 1e-6
+
+
+def test_shift_is_in_pixels_and_bounded() -> None:
+    centres_N2 = centres(augment(dots(500), augment_params(shift=3.0), seeded()))
+    assert float(centres_N2.abs().max()) <= 3.0 + 1e-4
+    assert float(centres_N2.abs().max()) > 2.9
+    torch.testing.assert_close(centres_N2.mean(dim=0), torch.zeros(2), atol=0.3, rtol=0.0)
+
+
+def test_scale_changes_the_area_within_its_bounds() -> None:
+    area_N = augment(dots(500), augment_params(scale=0.2), seeded()).sum(dim=(1, 2, 3))
+    assert 16 / 1.2**2 * 0.9 < float(area_N.min()) < 16 * 0.8
+    assert 16 * 1.2 < float(area_N.max()) < 16 / 0.8**2 * 1.1
+
+
+def test_rotation_is_in_degrees() -> None:
+    bar_N1HW = torch.zeros(500, 1, 28, 28)
+    bar_N1HW[:, :, 13:15, 4:24] = 1.0
+    turned_N1HW = augment(bar_N1HW, augment_params(rotation=30.0), seeded())
+    axis = torch.arange(28.0) - 13.5
+    right_N = turned_N1HW[:, 0, :, 14:].sum(dim=2)  # mass per row of the right half
+    rise_N = (right_N * axis).sum(dim=1) / right_N.sum(dim=1)
+    angle_N = torch.rad2deg(torch.atan2(rise_N, torch.tensor(5.0)))
+    assert 26.0 < float(angle_N.max()) < 33.0
+    assert -33.0 < float(angle_N.min()) < -26.0
+
+
+def test_each_image_gets_its_own_distortion() -> None:
+    changed_N1HW = augment(dots(2), augment_params(shift=3.0), seeded())
+    assert not torch.equal(changed_N1HW[0], changed_N1HW[1])
+
+
+def test_generator_decides_alone() -> None:
+    params = augment_params(rotation=10.0, shift=2.0, scale=0.1, shear=0.1, elastic=0.5)
+    first, again, other = (augment(dots(), params, seeded(seed)) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)

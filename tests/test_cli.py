@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers import ROOT, command, params
+from ruamel.yaml import YAML
+
+from mnist_dvc import __version__
+
+SCRIPT = Path(sys.executable).with_name("mnist-dvc")
+
+
+def write_params(folder: Path, **train: object) -> Path:
+    path = folder / "params.yaml"
+    with path.open("w", encoding="utf-8") as file:
+        YAML(typ="safe", pure=True).dump(params(**train).model_dump(), file)
+    return path
+
+
+def test_script_and_module_are_the_same_program(tmp_path: Path) -> None:
+    script = subprocess.run([SCRIPT, "--version"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert script.stdout == command("--version", cwd=tmp_path).stdout == f"mnist-dvc {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["prepare", "--help"], ["train", "--help"], ["summary", "--help"]])
+def test_help_shows_every_option(tmp_path: Path, arguments: list[str]) -> None:
+    result = command(*arguments, cwd=tmp_path)
+    assert result.returncode == 0
+    expected = ["prepare", "train", "evaluate", "summary"] if arguments == ["--help"] else ["--params"]
+    assert all(part in result.stdout for part in expected)
+
+
+def imported(code: str, *, cwd: Path) -> set[str]:
+    """Top-level modules that are loaded after ``code`` ran in a child interpreter."""
+    script = f"import sys\nsys.argv = ['mnist-dvc', '--help']\n{code}\nprint(*sys.modules, file=sys.stderr)"
+    result = subprocess.run([sys.executable, "-c", script], cwd=cwd, capture_output=True, text=True, check=True)
+    return {name.partition(".")[0] for name in result.stderr.split()}
+
+
+HELP = "from mnist_dvc.cli import main\ntry: main()\nexcept SystemExit: pass"
+
+
+def test_help_and_params_import_no_heavy_library(tmp_path: Path) -> None:
+    modules = imported(HELP, cwd=tmp_path)
+    assert "typer" in modules
+    assert not modules & {"torch", "torchvision", "numpy", "sklearn", "matplotlib", "tensorboard"}
+
+
+def test_prepare_imports_no_torch(tmp_path: Path) -> None:
+    modules = imported("import mnist_dvc.stages.prepare", cwd=tmp_path)
+    assert "numpy" in modules
+    assert "torch" not in modules
+
+
+def test_the_import_check_can_fail(tmp_path: Path) -> None:
+    assert "torch" in imported(f"import mnist_dvc.model\n{HELP}", cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["nonsense"], 2, "No such command 'nonsense'"),
+        (["train", "--epochs", "3"], 2, "No such option: --epochs"),
+        (["train"], 2, "mnist-dvc: params.yaml: No such file or directory; expected a params file"),
+        (["summary", "--model", "nonsense"], 2, "model.name: got 'nonsense', expected one of reference, compact"),
+    ],
+)
+def test_usage_errors_end_in_2(tmp_path: Path, arguments: list[str], code: int, message: str) -> None:
+    result = command(*arguments, cwd=tmp_path)
+    assert result.returncode == code
+    assert message in " ".join(result.stderr.split())
+    assert "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_each_problem_of_params_has_its_line(tmp_path: Path) -> None:
+    path = write_params(tmp_path)
+    path.write_text(path.read_text().replace("epochs: 2", "epochs: 0").replace("dropout: 0.1", "dropout: much"))
+    result = command("train", cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.splitlines() == [
+        "mnist-dvc: params.yaml: model.dropout: got 'much', expected a number from 0.0 to 0.9",
+        "mnist-dvc: params.yaml: train.epochs: got 0, expected a whole number from 1 to 10000",
+    ]
+
+
+@pytest.mark.parametrize("stage", ["train", "evaluate"])
+def test_stage_before_its_inputs_ends_in_65(tmp_path: Path, stage: str) -> None:
+    write_params(tmp_path)
+    result = command(stage, cwd=tmp_path)
+    assert result.returncode == 65
+    assert re.fullmatch(r"mnist-dvc: \S+: file: got nothing, expected the \w+ that `\w+` writes\n", result.stderr)
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+
+
+def test_debug_shows_where_it_happened(tmp_path: Path) -> None:
+    write_params(tmp_path)
+    result = command("--debug", "evaluate", cwd=tmp_path)
+    assert result.returncode == 65
+    assert "Traceback" in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("mnist-dvc: models/model.safetensors: file: got nothing")
+
+
+def test_unwritable_output_ends_in_74(tmp_path: Path) -> None:
+    write_params(tmp_path)
+    (tmp_path / "data").write_text("a file where a folder belongs")
+    path = tmp_path / "params.yaml"
+    path.write_text(path.read_text().replace("source: auto", "source: sample"))
+    result = command("prepare", cwd=tmp_path)
+    assert result.returncode == 74
+    assert result.stderr.splitlines()[-1].startswith("mnist-dvc: data")
+
+
+def test_whole_chain_works_without_dvc(tmp_path: Path) -> None:
+    path = write_params(tmp_path, epochs=1)
+    path.write_text(path.read_text().replace("source: auto", "source: sample"))
+    for stage in ("prepare", "train", "evaluate"):
+        result = command(stage, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+    metrics = json.loads((tmp_path / "reports/test/metrics.json").read_text())
+    assert (metrics["dataset"], metrics["images"]) == ("mnist-5k", 500)
+
+
+def test_without_files_and_network_the_sample_is_used_and_said(tmp_path: Path) -> None:
+    """A proxy that refuses stands for the network that is not there."""
+    path = write_params(tmp_path)
+    dead = {f"{scheme}_proxy": "http://127.0.0.1:9" for scheme in ("http", "https")}
+    environment = {key: value for key, value in os.environ.items() if not key.lower().endswith("proxy")} | dead
+    environment.pop("MNIST_DVC_DATA", None)
+    inside = tmp_path / "a/b"
+    inside.mkdir(parents=True)
+    shutil.move(path, inside)
+    result = command("prepare", cwd=inside, environment=environment)
+    assert result.returncode == 0, result.stderr
+    assert "MNIST download failed" in result.stderr
+    assert "USING THE 5,000 BUNDLED DIGITS (dataset mnist-5k)" in result.stderr
+    assert json.loads((inside / "data/prepared/manifest.json").read_text())["dataset"] == "mnist-5k"
+
+
+def test_summary_as_json_and_as_table_agree(tmp_path: Path) -> None:
+    told = json.loads(command("summary", "--model", "reference", "--json", cwd=tmp_path).stdout)
+    assert (told["total"], told["budget_left"]) == (19_392, 607)
+    assert "19,392" in command("summary", "--params", str(ROOT / "params.yaml"), cwd=tmp_path).stdout

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers import params
+
+from mnist_dvc.errors import DeviceError
+from mnist_dvc.runtime import choose_device, choose_precision, provenance, set_up
+
+CPU = torch.device("cpu")
+
+
+def present(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, mps: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "expected"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")]
+)
+def test_auto_takes_the_best_device(monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, expected: str) -> None:  # noqa: FBT001
+    present(monkeypatch, cuda=cuda, mps=mps)
+    assert choose_device("auto").type == expected
+
+
+def test_named_device_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    present(monkeypatch, cuda=False, mps=False)
+    assert choose_device("cpu") == CPU
+    for name in ("cuda", "mps"):
+        with pytest.raises(DeviceError, match=rf"train.device: got {name}, expected .* finds here \(cpu\)") as caught:
+            choose_device(name)
+        assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(("native", "expected"), [(True, "bfloat16"), (False, "float32")])
+def test_auto_precision_follows_the_processor(monkeypatch: pytest.MonkeyPatch, native: bool, expected: str) -> None:  # noqa: FBT001
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    assert choose_precision("auto", CPU) == expected
+    assert choose_precision("auto", torch.device("mps")) == "float32"
+
+
+def test_named_precision_is_kept() -> None:
+    assert choose_precision("bfloat16", CPU) == "bfloat16"
+
+
+def test_set_up_takes_the_threads_and_asks_for_determinism() -> None:
+    set_up(2)
+    assert torch.get_num_threads() == 2
+    assert torch.are_deterministic_algorithms_enabled()
+    assert float(torch.tensor(1e-40) * 1.0) == 0.0
+
+
+def test_provenance_names_what_decides_the_bits() -> None:
+    record = provenance(params(threads=3).train, CPU, "float32")
+    assert record["threads"] == 3
+    assert record["torch"] == torch.__version__
+    assert set(record) == {"mnist_dvc", "torch", "device", "cpu", "precision", "threads"}
