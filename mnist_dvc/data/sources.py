@@ -87,7 +87,7 @@ def read_digits(source: str, root: Path, *, environment: Mapping[str, str], say:
         say(f"{error}")
         say(
             "USING THE 5,000 BUNDLED DIGITS (dataset mnist-5k), not MNIST's 70,000: expect about 98 %, not 99.5 %. "
-            f"To get all: point {DATA_VARIABLE} at the files or go online, then run the stage again with --force."
+            f"To get all: point {DATA_VARIABLE} at the files or go online, then run `dvc repro --force`."
         )
         return read_sample()
 

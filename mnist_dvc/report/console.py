@@ -57,7 +57,8 @@ class ConsoleReport:
                 self._progress.update(self._task, total=event.steps)
                 self._console.print(
                     f"Training on {event.train_images:,} images ({event.validation_images:,} for validation): "
-                    f"{event.epochs} epochs, {event.steps:,} steps, {event.device}, {event.precision}"
+                    f"{event.epochs} epochs, {event.steps:,} steps, {event.device}, {event.precision}",
+                    soft_wrap=True,
                 )
                 if not self._console.is_terminal:
                     self._line(*COLUMNS)

@@ -31,7 +31,7 @@ def test_residual_needs_equal_widths() -> None:
 def test_squeeze_excitation_scales_each_channel_by_one_factor_below_one() -> None:
     torch.manual_seed(0)
     x_NCHW = torch.rand(2, 4, 5, 5) + 0.5
-    factor_NCHW = SqueezeExcitation(4)(x_NCHW) / x_NCHW
+    factor_NCHW = (SqueezeExcitation(4)(x_NCHW) / x_NCHW).detach()
     torch.testing.assert_close(factor_NCHW, factor_NCHW[:, :, :1, :1].expand_as(factor_NCHW))
     assert 0.0 < float(factor_NCHW.min()) < float(factor_NCHW.max()) < 1.0
 

@@ -39,14 +39,14 @@ def test_metrics_are_those_of_the_predictions(trained: Paths) -> None:
     metrics = json.loads((trained.test_report / "metrics.json").read_text())
     assert list(metrics) == KEYS
     assert (metrics["dataset"], metrics["images"], metrics["parameters"]) == ("mnist", 100, 17_302)
-    rows = read_csv((trained.test_report / "predictions.csv"))
+    rows = read_csv(trained.test_report / "predictions.csv")
     assert [int(row["index"]) for row in rows] == list(range(100))
     wrong = sum(row["actual"] != row["predicted"] for row in rows)
     assert metrics["errors"] == wrong
     assert math.isclose(metrics["accuracy"], 1 - wrong / 100)
     labels = Prepared.open(trained.prepared).read("test").labels_N
     np.testing.assert_array_equal([int(row["actual"]) for row in rows], labels)
-    classes = read_csv((trained.test_report / "classes.csv"))
+    classes = read_csv(trained.test_report / "classes.csv")
     assert [row["images"] for row in classes] == ["10"] * 10
 
 

@@ -44,7 +44,7 @@ def test_every_output_is_written_and_told(workspace: Paths, capsys: pytest.Captu
 
 def test_metrics_and_history_tell_the_same_story(workspace: Paths) -> None:
     train(params(epochs=3), workspace)
-    rows = read_csv((workspace.root / "reports/train/history.csv"))
+    rows = read_csv(workspace.root / "reports/train/history.csv")
     assert list(rows[0]) == ["epoch", "train_loss", "val_loss", "train_accuracy", "val_accuracy", "lr"]
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     metrics = json.loads((workspace.root / "reports/train/metrics.json").read_text())

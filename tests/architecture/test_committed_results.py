@@ -1,0 +1,100 @@
+"""What the repository claims, against what it holds: results come from this code, the README shows these results."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import re
+from typing import Any
+
+import pytest
+from helpers import ROOT
+from ruamel.yaml import YAML
+
+from mnist_dvc.cli import app
+from mnist_dvc.model import NETWORKS
+from mnist_dvc.report.text import per_cent
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+def yaml(name: str) -> Any:
+    return YAML(typ="safe", pure=True).load((ROOT / name).read_text(encoding="utf-8"))
+
+
+def md5(name: str) -> str:
+    return hashlib.md5((ROOT / name).read_bytes(), usedforsecurity=False).hexdigest()
+
+
+LOCK: dict[str, Any] = yaml("dvc.lock")["stages"]
+
+
+def stale(stage: str, files: dict[str, str], params: dict[str, Any]) -> list[str]:
+    """Files of git and sections of params whose recorded state in ``dvc.lock`` is another than the given one."""
+    entry = LOCK[stage]
+    recorded = {item["path"]: item["md5"] for item in [*entry["deps"], *entry["outs"]]}
+    changed = [name for name, digest in files.items() if recorded.get(name) != digest]
+    return changed + [key for key, value in entry["params"]["params.yaml"].items() if params[key] != value]
+
+
+def tracked(stage: str) -> dict[str, str]:
+    """The files of ``stage`` that git holds: its code and its metrics."""
+    entry = yaml("dvc.yaml")["stages"][stage]
+    code = [name for name in entry["deps"] if name.startswith("mnist_dvc/")]
+    metrics = [name for out in entry["outs"] if isinstance(out, dict) for name in out]
+    return {name: md5(name) for name in [*code, *metrics]}
+
+
+@pytest.mark.parametrize("stage", ["prepare", "train", "evaluate"])
+def test_results_come_from_this_code_and_these_params(stage: str) -> None:
+    assert stale(stage, tracked(stage), yaml("params.yaml")) == [], "run `dvc repro` and commit what it writes"
+
+
+def test_a_stale_result_would_be_found() -> None:
+    files = tracked("train") | {"mnist_dvc/augment.py": "0" * 32}
+    params = yaml("params.yaml") | {"model": {"name": "compact", "dropout": 0.0}}
+    assert stale("train", files, params) == ["mnist_dvc/augment.py", "model"]
+
+
+def row(text: str, name: str) -> list[str]:
+    """The cells of the table row of the README whose first cell holds ``name``."""
+    (line,) = [line for line in text.splitlines() if line.startswith("|") and name in line.split("|")[1]]
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def expected_row(metrics: dict[str, Any]) -> list[str]:
+    return [
+        f"{metrics['parameters']:,}",
+        per_cent(metrics["accuracy"]),
+        f"{per_cent(metrics['accuracy_low'])} to {per_cent(metrics['accuracy_high'])}",
+        str(metrics["errors"]),
+        f"{metrics['nll']:.4f}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("`reference`", "reports/test/metrics.json"), ("`compact`", "docs/compact.json")]
+)
+def test_readme_shows_the_committed_figures(name: str, file: str) -> None:
+    metrics = json.loads((ROOT / file).read_text(encoding="utf-8"))
+    assert metrics["dataset"] == "mnist"
+    assert row(README, name)[1:6] == expected_row(metrics)
+
+
+def test_readme_figure_is_the_one_of_the_run() -> None:
+    recorded = {out["path"]: out["md5"] for out in LOCK["evaluate"]["outs"]}
+    assert md5("docs/confusion.png") == recorded["reports/test/confusion.png"]
+
+
+def test_named_commands_and_sessions_exist() -> None:
+    text = README + CONTRIBUTING
+    nodes = ast.parse((ROOT / "noxfile.py").read_text(encoding="utf-8")).body
+    sessions = {node.name for node in nodes if isinstance(node, ast.FunctionDef) and node.decorator_list}
+    named = set(re.findall(r"nox -s ([a-z]+)", text))
+    assert named
+    assert named <= sessions
+    commands = {command.callback.__name__ for command in app.registered_commands if command.callback}
+    assert set(re.findall(r"mnist-dvc ([a-z]+)", text)) <= commands
+    assert set(re.findall(r"model\.name=(\w+)", text)) <= set(NETWORKS)
