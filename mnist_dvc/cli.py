@@ -15,6 +15,7 @@ import typer
 from mnist_dvc import __version__
 from mnist_dvc.errors import MnistDvcError
 from mnist_dvc.params import load_params
+from mnist_dvc.stages.paths import Paths
 
 __all__ = ["app", "main"]
 
@@ -54,7 +55,6 @@ def _common(
 def prepare(params: ParamsOption = DEFAULT_PARAMS) -> None:
     """Find the digits, split them, write data/prepared/."""
     loaded = load_params(params)
-    from mnist_dvc.stages.paths import Paths
     from mnist_dvc.stages.prepare import prepare as run
 
     run(loaded, Paths())
@@ -64,7 +64,6 @@ def prepare(params: ParamsOption = DEFAULT_PARAMS) -> None:
 def train(params: ParamsOption = DEFAULT_PARAMS) -> None:
     """Train on the prepared digits, write models/, reports/train/, checkpoints/ and runs/."""
     loaded = load_params(params)
-    from mnist_dvc.stages.paths import Paths
     from mnist_dvc.stages.train import train as run
 
     run(loaded, Paths())
@@ -75,7 +74,6 @@ def evaluate(params: ParamsOption = DEFAULT_PARAMS) -> None:
     """Score the trained model on the test images, write reports/test/."""
     loaded = load_params(params)
     from mnist_dvc.stages.evaluate import evaluate as run
-    from mnist_dvc.stages.paths import Paths
 
     run(loaded, Paths())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from statistics import median
 from typing import TYPE_CHECKING
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -43,9 +44,16 @@ def curves_figure(history: Mapping[str, Sequence[float]]) -> bytes:
     _curve(loss, history, "loss")
     loss.set(title="Loss", ylabel="nats per image", yscale="log")
     _curve(accuracy, history, "accuracy")
-    accuracy.set(title="Accuracy")
+    accuracy.set(title="Accuracy", ylim=_accuracy_limits(history))
     accuracy.yaxis.set_major_formatter(PercentFormatter(xmax=1.0))
     return _png(figure)
+
+
+def _accuracy_limits(history: Mapping[str, Sequence[float]]) -> tuple[float, float]:
+    """Room for five times the median error, so that the first epochs do not flatten the rest."""
+    errors = [1.0 - value for name, values in history.items() if name.endswith("_accuracy") for value in values]
+    room = max(0.002, min(1.0, 5.0 * median(errors)))
+    return 1.0 - room, 1.0 + room / 50
 
 
 def _curve(axes: Axes, history: Mapping[str, Sequence[float]], what: str) -> None:

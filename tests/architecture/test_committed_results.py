@@ -28,12 +28,14 @@ def md5(name: str) -> str:
     return hashlib.md5((ROOT / name).read_bytes(), usedforsecurity=False).hexdigest()
 
 
-LOCK: dict[str, Any] = yaml("dvc.lock")["stages"]
+def lock() -> dict[str, Any]:
+    stages: dict[str, Any] = yaml("dvc.lock")["stages"]
+    return stages
 
 
 def stale(stage: str, files: dict[str, str], params: dict[str, Any]) -> list[str]:
     """Files of git and sections of params whose recorded state in ``dvc.lock`` is another than the given one."""
-    entry = LOCK[stage]
+    entry = lock()[stage]
     recorded = {item["path"]: item["md5"] for item in [*entry["deps"], *entry["outs"]]}
     changed = [name for name, digest in files.items() if recorded.get(name) != digest]
     return changed + [key for key, value in entry["params"]["params.yaml"].items() if params[key] != value]
@@ -84,7 +86,7 @@ def test_readme_shows_the_committed_figures(name: str, file: str) -> None:
 
 
 def test_readme_figure_is_the_one_of_the_run() -> None:
-    recorded = {out["path"]: out["md5"] for out in LOCK["evaluate"]["outs"]}
+    recorded = {out["path"]: out["md5"] for out in lock()["evaluate"]["outs"]}
     assert md5("docs/confusion.png") == recorded["reports/test/confusion.png"]
 
 

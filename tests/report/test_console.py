@@ -38,7 +38,7 @@ def test_pipe_gets_one_plain_line_per_epoch() -> None:
     assert len(lines) == 3
 
 
-def test_terminal_gets_a_table_a_bar_and_the_time_left() -> None:
+def test_terminal_gets_the_rows_a_bar_and_the_time_left() -> None:
     text = shown(terminal=True)
     for part in ("train loss", "97.68 %", "214/428", "elapsed,", "left", "━"):
         assert part in text
