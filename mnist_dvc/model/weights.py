@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import safetensors.torch
@@ -29,6 +29,7 @@ class Card:
     """What a model file says of itself: the network, the data it was trained on, and the versions that trained it."""
 
     network: str
+    parameters: int
     dataset: str
     data_digest: str
     provenance: dict[str, Any]
@@ -36,13 +37,7 @@ class Card:
 
 def weights_bytes(state: dict[str, Tensor], card: Card) -> bytes:
     """The safetensors file of ``state`` and ``card``: same values, same bytes."""
-    told = {
-        "schema": SCHEMA,
-        "network": card.network,
-        "dataset": card.dataset,
-        "data_digest": card.data_digest,
-        "provenance": card.provenance,
-    }
+    told = {"schema": SCHEMA, **asdict(card)}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     return safetensors.torch.save(tensors, metadata={METADATA_KEY: json.dumps(told, sort_keys=True)})
 
@@ -78,4 +73,4 @@ def _read_card(content: bytes) -> Card:
     told = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][METADATA_KEY])
     if told["schema"] != SCHEMA:
         raise ValueError(f"schema {told['schema']}, expected {SCHEMA}")
-    return Card(told["network"], told["dataset"], told["data_digest"], told["provenance"])
+    return Card(**{field.name: told[field.name] for field in fields(Card)})

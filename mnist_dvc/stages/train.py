@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import astuple
+from dataclasses import asdict, astuple
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +62,13 @@ def train(params: Params, paths: Paths) -> None:
         precision=precision,
     )
     finished = _follow(train_events(job), run)
-    card = Card(params.model.name, prepared.dataset, prepared.digest, provenance(params.train, device, precision))
+    card = Card(
+        network=params.model.name,
+        parameters=parameter_count(model),
+        dataset=prepared.dataset,
+        data_digest=prepared.digest,
+        provenance=provenance(params.train, device, precision),
+    )
     written = _publish(finished, params, card, paths, began)
     _say_done(finished, time.perf_counter() - clock, [*written, run])
 
@@ -84,19 +90,13 @@ def _follow(events: Iterator[Event], run: Path) -> Finished:
 def _publish(finished: Finished, params: Params, card: Card, paths: Paths, began: datetime) -> list[Path]:
     """Write all outputs, the tracked ones first; returns their paths."""
     last = finished.history[-1]
-    state = {name: tensor.contiguous() for name, tensor in finished.model.state_dict().items()}
+    state = finished.model.state_dict()
     checkpoint = checkpoint_bytes(
         model_state=state,
         raw_model_state=finished.raw_model_state,
         optimizer_state=finished.optimizer_state,
         history=finished.history,
-        about={
-            "network": card.network,
-            "dataset": card.dataset,
-            "data_digest": card.data_digest,
-            "provenance": card.provenance,
-            "params": params.model_dump(),
-        },
+        about=asdict(card) | {"params": params.model_dump()},
     )
     dated = f"mnist_model_{began:%Y%m%d_%H%M%S}_acc{_accuracy_in_name(last)}.pth"
     outputs = {
@@ -122,7 +122,7 @@ def _metrics(finished: Finished, card: Card) -> dict[str, Any]:
     figures: dict[str, Any] = {
         "dataset": card.dataset,
         "network": card.network,
-        "parameters": parameter_count(finished.model.requires_grad_()),
+        "parameters": card.parameters,
         "epochs": row.epoch,
         "train_loss": row.train_loss,
         "train_accuracy": row.train_accuracy,

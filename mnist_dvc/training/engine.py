@@ -38,6 +38,9 @@ class Job:
 
     ``model`` is freshly built and on the device of ``digits``, the training images; ``validation`` is None for no
     measure between epochs; ``precision``, of the forward pass, is ``float32`` or ``bfloat16``.
+
+    Raises:
+        ParamsError: a batch is larger than the training set.
     """
 
     model: nn.Module
@@ -45,6 +48,12 @@ class Job:
     validation: Digits | None
     params: TrainParams
     precision: str
+
+    def __post_init__(self) -> None:
+        if self.steps_per_epoch == 0:
+            got, most = self.params.batch_size, len(self.digits)
+            problem = f"train.batch_size: got {got}, expected at most {most}, the number of training images"
+            raise ParamsError("params", [problem])
 
     @property
     def device(self) -> torch.device:
@@ -88,12 +97,8 @@ def train(job: Job) -> Iterator[Event]:
     """Run ``job`` and yield what happens: ``Started``, then ``Stepped`` and ``EpochEnded``, at last ``Finished``.
 
     Raises:
-        ParamsError: a batch is larger than the training set.
         DivergedError: a loss or gradient is not finite; the weights are those before that step.
     """
-    if job.steps_per_epoch == 0:
-        expected = f"at most {len(job.digits)}, the number of training images"
-        raise ParamsError("params", [f"train.batch_size: got {job.params.batch_size}, expected {expected}"])
     state = _start(job)
     yield Started(
         epochs=job.params.epochs,

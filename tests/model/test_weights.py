@@ -17,7 +17,7 @@ from mnist_dvc.params import ModelParams
 if TYPE_CHECKING:
     from pathlib import Path
 
-CARD = Card("compact", "mnist", "0" * 64, {"torch": "2.15", "threads": 2, "device": "cpu"})
+CARD = Card("compact", 17_302, "mnist", "0" * 64, {"torch": "2.15", "threads": 2, "device": "cpu"})
 
 
 def state(name: str = "compact", seed: int = 0) -> dict[str, torch.Tensor]:
@@ -27,7 +27,7 @@ def state(name: str = "compact", seed: int = 0) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_round_trip_gives_back_network_and_card(tmp_path: Path, name: str) -> None:
-    card = Card(name, "mnist", "f" * 64, {"threads": 1})
+    card = Card(name, 19_000, "mnist", "f" * 64, {"threads": 1})
     (tmp_path / "model.safetensors").write_bytes(weights_bytes(state(name), card))
     model, read = read_model(tmp_path / "model.safetensors")
     assert read == card
