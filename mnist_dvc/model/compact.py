@@ -39,17 +39,18 @@ class ResidualConv(nn.Module):
 
 
 class CompactNet(nn.Sequential):
-    """Images (N, 1, 28, 28), float32 of mean 0 and deviation 1, to logits (N, 10)."""
+    """Images (N, 1, 28, 28), float32 of mean 0 and deviation 1, to logits (N, 10); 19,386 trainable parameters."""
 
     def __init__(self, dropout: float) -> None:
-        """``dropout`` in [0, 1) acts on the 26 pooled features, just before the classifier."""
+        """``dropout`` in [0, 1) acts on the 32 pooled features, just before the classifier."""
+        # Multiples of 16 fill the vector registers: 20 channels cost a CPU twice the time of 16, not 1.25 times.
         super().__init__(
             OrderedDict(
-                stem=PooledConv(1, 12, 5),
-                widen=nn.Sequential(*conv_bn(12, 20), nn.ReLU(inplace=True)),
-                shrink=PooledConv(20, 20, 3),
-                deepen=nn.Sequential(*conv_bn(20, 26), nn.ReLU(inplace=True)),
-                refine=ResidualConv(26),
-                head=nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten(), Dropout(dropout), nn.Linear(26, 10)),
+                stem=PooledConv(1, 16, 5),
+                mix=nn.Sequential(*conv_bn(16, 16), nn.ReLU(inplace=True)),
+                shrink=PooledConv(16, 16, 3),
+                deepen=nn.Sequential(*conv_bn(16, 32), nn.ReLU(inplace=True)),
+                refine=ResidualConv(32),
+                head=nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten(), Dropout(dropout), nn.Linear(32, 10)),
             )
         )
