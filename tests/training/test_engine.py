@@ -104,6 +104,12 @@ def test_global_random_state_neither_decides_nor_changes() -> None:
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
+def test_network_handed_over_in_evaluation_mode_is_trained_in_training_mode() -> None:
+    handed_over = job()
+    handed_over.model.eval()
+    assert same(weights(finish(handed_over)), weights(finish(job())))
+
+
 def test_order_differs_between_epochs() -> None:
     seen = []
 
