@@ -68,7 +68,7 @@ def typecheck(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Unit, property, command-line and architecture tests with branch coverage; arguments go to pytest."""
     install(session, "test")
-    session.run("pytest", "-m", "not pipeline", "--cov", "--cov-report=term", *session.posargs)
+    session.run("pytest", "--numprocesses=2", "--dist=loadfile", "--cov", "--cov-report=term", *session.posargs)
 
 
 @nox.session
@@ -82,7 +82,21 @@ def architecture(session: nox.Session) -> None:
 def pipeline(session: nox.Session) -> None:
     """DVC from the outside: repro, experiments, queue, diffs and plots on the sample, in a temporary copy."""
     install(session, "test")
-    session.run("pytest", "tests/pipeline", *session.posargs)
+    session.run("pytest", "tests/pipeline", "-m", "pipeline", *session.posargs)
+
+
+@nox.session(default=False)
+def faults(session: nox.Session) -> None:
+    """Processes killed, orphaned and doubled, files damaged, parsers fuzzed, poor surroundings: about ten minutes."""
+    install(session, "test")
+    session.run("pytest", "-m", "faults", "--durations=10", "-rP", "--show-capture=stdout", *session.posargs)
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """What things cost, as ratios within one run; nothing else should run beside it."""
+    install(session, "test")
+    session.run("pytest", "tests/benchmarks", "--override-ini=addopts=--import-mode=importlib", *session.posargs)
 
 
 @nox.session(default=False)

@@ -5,6 +5,10 @@ Stages are imported by the command that needs them, so that ``--help`` costs no 
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -13,7 +17,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from mnist_dvc import __version__
-from mnist_dvc.errors import MnistDvcError
+from mnist_dvc.errors import MnistDvcError, printable
 from mnist_dvc.params import load_params
 from mnist_dvc.stages.paths import Paths
 
@@ -21,6 +25,7 @@ __all__ = ["app", "main"]
 
 PROGRAM = "mnist-dvc"
 EXIT_INTERNAL, EXIT_IO = 70, 74
+OUT_OF_MEMORY = ("DefaultCPUAllocator: ", "could not create a primitive", "could not create a memory")
 
 app = typer.Typer(
     name=PROGRAM,
@@ -32,6 +37,7 @@ app = typer.Typer(
 
 ParamsOption = Annotated[Path, typer.Option("--params", metavar="FILE", help="The params file.")]
 DEFAULT_PARAMS = Path("params.yaml")
+DEFAULT_MODEL = Paths().model
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001  (typer passes it so)
@@ -61,12 +67,22 @@ def prepare(params: ParamsOption = DEFAULT_PARAMS) -> None:
 
 
 @app.command()
-def train(params: ParamsOption = DEFAULT_PARAMS) -> None:
-    """Train on the prepared digits, write models/, reports/train/, checkpoints/ and runs/."""
+def train(
+    *,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start anew instead of going on from a snapshot.")] = False,
+    snapshot_every: Annotated[
+        float, typer.Option(min=0.0, metavar="SECONDS", help="Time between snapshots within an epoch.")
+    ] = 30.0,
+    params: ParamsOption = DEFAULT_PARAMS,
+) -> None:
+    """Train on the prepared digits, write models/, reports/train/, checkpoints/ and runs/.
+
+    A training that was stopped or killed goes on where it was, to the same bits, when the same command runs again.
+    """
     loaded = load_params(params)
     from mnist_dvc.stages.train import train as run
 
-    run(loaded, Paths())
+    run(loaded, Paths(), fresh=fresh, snapshot_every=snapshot_every)
 
 
 @app.command()
@@ -74,6 +90,15 @@ def evaluate(params: ParamsOption = DEFAULT_PARAMS) -> None:
     """Score the trained model on the test images, write reports/test/."""
     loaded = load_params(params)
     from mnist_dvc.stages.evaluate import evaluate as run
+
+    run(loaded, Paths())
+
+
+@app.command()
+def export(params: ParamsOption = DEFAULT_PARAMS) -> None:
+    """Write the trained model as models/model.onnx, if it answers there as in PyTorch."""
+    loaded = load_params(params)
+    from mnist_dvc.stages.export import export as run
 
     run(loaded, Paths())
 
@@ -92,12 +117,42 @@ def summary(
     run(name, as_json=as_json)
 
 
+@app.command()
+def predict(
+    *,
+    pictures: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH", help="Picture files, folders of them, or - for one on standard input."),
+    ],
+    model: Annotated[
+        Path, typer.Option("--model", metavar="FILE", help="The trained model, .safetensors or .pth.")
+    ] = DEFAULT_MODEL,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object per line instead of a table.")] = False,
+) -> None:
+    """Tell which digits pictures show; what cannot be read gets its line, too, and ends in 65."""
+    from mnist_dvc.stages.predict import predict as run
+
+    run(pictures, model, as_json=as_json)
+
+
 def main() -> NoReturn:
-    """Run the command line and exit: 0 done, otherwise the code of the error, whose lines go to standard error."""
-    sys.exit(_run())
+    """Run the command line and exit: 0 done, otherwise the code of the error, whose lines go to standard error.
+
+    Taking torch apart takes the interpreter a second in which a signal could still turn a finished stage into a failed
+    one. Every file is closed and on the disk by then, so there is nothing to wait for.
+    """
+    streams = [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, io.TextIOWrapper)]  # None if closed
+    for stream in streams:
+        stream.reconfigure(errors="backslashreplace")  # a locale may lack the letters of a file name
+    code = _run()
+    for stream in streams:
+        with contextlib.suppress(OSError):  # whoever read the other end of a pipe has gone
+            stream.flush()
+    os._exit(code)
 
 
 def _run() -> int:
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         app(prog_name=PROGRAM)
     except SystemExit as stop:
@@ -107,12 +162,24 @@ def _run() -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _report(f"{where}{error.strerror or error}", EXIT_IO)
-    except MemoryError:
-        return _report("out of memory; a smaller batch_size needs less", EXIT_IO)
     except Exception as error:  # noqa: BLE001  (a defect of ours; the traceback is what its report needs)
+        if _is_out_of_memory(error):
+            words = str(error).partition("\n")[0] or type(error).__name__
+            return _report(f"out of memory ({words}); a smaller batch_size in the params needs less", EXIT_IO)
         traceback.print_exc()
         return _report(f"internal error: {type(error).__name__}: {error}", EXIT_INTERNAL)
     return 0
+
+
+def _terminate(number: int, _: object) -> NoReturn:
+    """SIGTERM unwinds the stack like Ctrl-C does, so that nothing half-written stays behind."""
+    raise SystemExit(128 + number)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Python, torch on a GPU, torch on the CPU and its oneDNN say it in their own ways; torch stays unimported."""
+    on_cpu = isinstance(error, RuntimeError) and any(sign in str(error) for sign in OUT_OF_MEMORY)
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or on_cpu
 
 
 def _report(message: str, code: int) -> int:
@@ -120,5 +187,5 @@ def _report(message: str, code: int) -> int:
     if "--debug" in sys.argv[1:]:
         traceback.print_exc()
     for line in message.splitlines():
-        print(f"{PROGRAM}: {line}", file=sys.stderr)
+        print(f"{PROGRAM}: {printable(line)}", file=sys.stderr)
     return code

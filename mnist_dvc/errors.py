@@ -4,13 +4,36 @@ from __future__ import annotations
 
 __all__ = [
     "ArtifactError",
+    "BusyError",
     "DataError",
     "DeviceError",
     "DivergedError",
     "DownloadError",
+    "ImageError",
     "MnistDvcError",
     "ParamsError",
+    "RefusalError",
+    "StoppedError",
+    "one_line",
+    "printable",
 ]
+
+
+def printable(text: str) -> str:
+    """``text`` on one line, every character that does not print (control, undecodable byte) as an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+def one_line(value: object, longest: int = 400) -> str:
+    """``value`` as text for a message: at most ``longest`` characters, those that are not printable escaped.
+
+    What stands in a hostile file must not break the line, colour the terminal, or fill the screen.
+    """
+    shown = printable(str(value)[: longest + 1])
+    return shown if len(shown) <= longest else f"{shown[: longest - 3]}..."
+
+
+_LONGEST_PATH = 1024
 
 
 class MnistDvcError(Exception):
@@ -19,11 +42,15 @@ class MnistDvcError(Exception):
     exit_code = 70
 
 
-class _RefusalError(MnistDvcError):
-    """One wrong thing in one place: what it is, where it stands, what was found and what belongs there."""
+class RefusalError(MnistDvcError):
+    """One wrong thing in one place: what it is, where it stands, what was found and what belongs there.
+
+    ``problem`` is the message without the place.
+    """
 
     def __init__(self, where: object, what: str, *, got: object, expected: object) -> None:
-        super().__init__(f"{where}: {what}: got {got}, expected {expected}")
+        self.problem = f"{one_line(what)}: got {one_line(got)}, expected {one_line(expected)}"
+        super().__init__(f"{one_line(where, _LONGEST_PATH)}: {self.problem}")
 
 
 class ParamsError(MnistDvcError):
@@ -32,8 +59,8 @@ class ParamsError(MnistDvcError):
     exit_code = 2
 
     def __init__(self, where: object, problems: list[str]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(f"{where}: {problem}" for problem in problems))
+        self.problems = tuple(one_line(problem) for problem in problems)
+        super().__init__("\n".join(f"{one_line(where, _LONGEST_PATH)}: {problem}" for problem in self.problems))
 
 
 class DeviceError(MnistDvcError):
@@ -42,14 +69,20 @@ class DeviceError(MnistDvcError):
     exit_code = 2
 
 
-class DataError(_RefusalError):
+class DataError(RefusalError):
     """A data file is missing, truncated, corrupted, or not what its name says."""
 
     exit_code = 65
 
 
-class ArtifactError(_RefusalError):
+class ArtifactError(RefusalError):
     """A file of an earlier stage (model, history) is missing, damaged, or belongs to something else."""
+
+    exit_code = 65
+
+
+class ImageError(RefusalError):
+    """A picture to be classified is missing, damaged, of a kind that is not read, or without a digit."""
 
     exit_code = 65
 
@@ -64,3 +97,17 @@ class DivergedError(MnistDvcError):
     """Training met a loss or a gradient that is not finite."""
 
     exit_code = 70
+
+
+class BusyError(MnistDvcError):
+    """Another process works in the same folder."""
+
+    exit_code = 75
+
+
+class StoppedError(MnistDvcError):
+    """A signal asked the process to end, and it did so in good order; the code is the shell's for that signal."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number

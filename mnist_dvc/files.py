@@ -1,54 +1,145 @@
-"""The only door through which files are written: each appears whole under its name, or not at all."""
+"""Files in and out: what is written appears whole under its name or not at all, what is read is regular and bounded."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import errno
+import glob
 import hashlib
 import io
 import json
 import os
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import stat
+import time
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from filelock import FileLock, Timeout
+
+from mnist_dvc.errors import ArtifactError, BusyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
-__all__ = ["csv_bytes", "json_bytes", "sha256", "write_atomically"]
+    from mnist_dvc.errors import RefusalError
 
+__all__ = [
+    "SUMS",
+    "check_writable",
+    "csv_bytes",
+    "exclusive",
+    "json_bytes",
+    "open_regular",
+    "read_regular",
+    "recorded_sha256",
+    "sha256",
+    "sha256sums",
+    "write_atomically",
+]
+
+_OPEN_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _PERMISSIONS = 0o666
+"""Of a new file, less what the process masks."""
+SUMS = "SHA256SUMS"
+"""Name of the list of digests beside the files that it is about."""
+_HOLDER_LENGTH = 200
+_SUMS_LENGTH = 10_000
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace ``path`` by ``content``: a reader, now or after a crash, sees the old bytes or the new, never a mixture.
 
     Parent folders are made. The temporary file stands in the same folder, so that the rename cannot become a copy;
-    file and folder are flushed to the disk before and after it.
+    file and folder are flushed to the disk before and after it. What a killed process left of an earlier attempt is
+    removed: callers hold the lock of their workspace (:func:`exclusive`), so no other process is at it.
 
     Raises:
         OSError: the system refused; the old file is untouched and the temporary one removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    temporary = Path(name)
+    for stray in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        stray.unlink(missing_ok=True)
+    temporary = _temporary(path)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(_PERMISSIONS & ~_umask())
-        temporary.replace(path)
+        handle = os.open(temporary, _OPEN_FLAGS, _PERMISSIONS)
+        try:
+            _write_all(handle, content)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        os.replace(temporary, path)  # noqa: PTH105  (the tests of crash points count the calls of os)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
 
 
-def _umask() -> int:
-    """The process's file mode mask; mkstemp ignores it, but the published file should look like any other."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def _write_all(handle: int, content: bytes) -> None:
+    """The system may take less than it is given, on a disk that fills up for one."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(handle, rest) :]
+
+
+def check_writable(path: Path) -> None:
+    """Meet now, before hours of work, what :func:`write_atomically` would meet at their end.
+
+    Raises:
+        OSError: a folder has the name of the file, or its own folder cannot be made or written to.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary(path)
+    temporary.unlink(missing_ok=True)
+    os.close(os.open(temporary, _OPEN_FLAGS, _PERMISSIONS))
+    temporary.unlink()
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path, who: str) -> Iterator[None]:
+    """Be the only process between enter and exit that works in the workspace whose state ``folder`` holds.
+
+    The kernel keeps the lock and gives it back when the process ends, however it ends; the note about the holder
+    serves the words of a refusal only.
+
+    Args:
+        folder: where the lock file stands; made if absent.
+        who: the command, for the refusal of others.
+
+    Raises:
+        BusyError: another process holds it.
+        OSError: the system refused.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock, note = FileLock(folder / "lock", blocking=False), folder / "holder"
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise BusyError(
+            f"{folder / 'lock'}: got a workspace that {_holder(note)} works in, expected a free one; "
+            "wait for it or stop it: a training that is stopped goes on when the same command runs again"
+        ) from error
+    try:
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        write_atomically(note, f"process {os.getpid()} ({who}, since {since})".encode())
+        yield
+    finally:
+        note.unlink(missing_ok=True)
+        lock.release()
+
+
+def _holder(note: Path) -> str:
+    try:
+        content = read_regular(note, _HOLDER_LENGTH, ArtifactError, "a note")
+    except (OSError, ArtifactError):
+        return "another process"
+    return content.decode("utf-8", "replace")
 
 
 def _sync_folder(folder: Path) -> None:
@@ -62,9 +153,76 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def read_regular(path: Path, largest: int, refusal: type[RefusalError], expected: str) -> bytes:
+    """All bytes of ``path``, which may be a link but must lead to a regular file.
+
+    A pipe or a device never blocks the reader, and no file fills the memory, whatever it says of its size.
+
+    Args:
+        path: what to read.
+        largest: size in bytes beyond which nothing is read.
+        refusal: the error to raise.
+        expected: what belongs there, for its message.
+
+    Raises:
+        RefusalError: of the class ``refusal``: nothing there, not a regular file, or too large.
+        OSError: the system refused to read it.
+    """
+    with open_regular(path, largest, refusal, expected) as file:
+        content = file.read(largest + 1)
+    if len(content) > largest:  # it grew after it was opened
+        raise refusal(path, "size", got=f"more than {largest:,} bytes", expected=expected)
+    return content
+
+
+@contextlib.contextmanager
+def open_regular(path: Path, largest: int, refusal: type[RefusalError], expected: str) -> Iterator[BinaryIO]:
+    """``path`` opened for reading in parts, under the conditions and with the arguments of :func:`read_regular`.
+
+    Raises:
+        RefusalError: as there.
+        OSError: as there.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError as error:
+        raise refusal(path, "file", got="nothing", expected=expected) from error
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise refusal(path, "file", got="something else than a file", expected=expected)
+        if status.st_size > largest:
+            raise refusal(path, "size", got=f"more than {largest:,} bytes", expected=expected)
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            yield file
+    finally:
+        os.close(handle)
+
+
 def sha256(content: bytes | memoryview) -> str:
     """SHA-256 as 64 lower-case hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
+
+
+def sha256sums(contents: Mapping[str, bytes]) -> bytes:
+    """Digests by file name, in the form that ``sha256sum --check`` reads."""
+    return "".join(f"{sha256(content)}  {name}\n" for name, content in contents.items()).encode()
+
+
+def recorded_sha256(path: Path) -> str | None:
+    """The digest of ``path`` in the SHA256SUMS of its folder; None where there is no such list.
+
+    Raises:
+        ArtifactError: the list does not name the file, or is no list.
+    """
+    sums = path.with_name(SUMS)
+    if not sums.exists():
+        return None
+    lines = read_regular(sums, _SUMS_LENGTH, ArtifactError, "a list of digests").decode("utf-8", "replace").splitlines()
+    recorded = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    if path.name not in recorded:
+        raise ArtifactError(sums, "list of digests", got=f"nothing for {path.name}", expected="its SHA-256")
+    return recorded[path.name]
 
 
 def json_bytes(value: Any) -> bytes:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+import functools
+import reprlib
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.functional_validators import AfterValidator
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, DocumentStartEvent, NodeEvent
 
-from mnist_dvc.errors import ParamsError
+from mnist_dvc.errors import ParamsError, RefusalError, one_line
+from mnist_dvc.files import read_regular
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
@@ -21,6 +26,7 @@ __all__ = [
     "AugmentParams",
     "DataParams",
     "EvaluateParams",
+    "ExportParams",
     "ModelParams",
     "Params",
     "TrainParams",
@@ -28,7 +34,30 @@ __all__ = [
 ]
 
 CLASSES = 10
+LARGEST_FILE = 64 * 2**10
+"""Bytes; the committed file has fewer than 3,000."""
+DEEPEST = 20
+"""Levels of mappings and lists; the params have three, and the YAML reader takes quadratic time in them."""
+MOST_PROBLEMS = 20
+
+
+def _printable(text: str) -> str:
+    """A name or a path as one types it; a control character in it is a mistake or worse."""
+    if not text.isprintable():
+        raise ValueError
+    return text
+
+
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Text = Annotated[
+    str,
+    AfterValidator(_printable),
+    Field(
+        min_length=1,
+        max_length=1024,
+        json_schema_extra={"expected": "a text that is not empty, of at most 1024 printable characters"},
+    ),
+]
 
 
 class _Section(BaseModel):
@@ -47,7 +76,7 @@ def _none_or_one_per_class(count: int) -> int:
 class DataParams(_Section):
     """Where the digits come from and how they are split."""
 
-    source: Annotated[str, Field(min_length=1)]
+    source: Text
     """auto, mnist, sample, or a folder that holds the four IDX files."""
     validation: Annotated[
         int,
@@ -62,7 +91,7 @@ class DataParams(_Section):
 class ModelParams(_Section):
     """Which network is built."""
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Text
     """A name of the registry in mnist_dvc/model."""
     dropout: Annotated[float, Field(ge=0.0, le=0.9)]
     """Probability that a feature is dropped before the classifier."""
@@ -127,6 +156,15 @@ class EvaluateParams(_Section):
     """Worst mistakes shown in the picture."""
 
 
+class ExportParams(_Section):
+    """How the ONNX file is written and held against the model."""
+
+    opset: Annotated[int, Field(ge=18, le=23)]
+    """Version of the ONNX operators, of those that the exporter and the oldest supported onnxruntime share."""
+    tolerance: Annotated[float, Field(gt=0.0, le=1.0)]
+    """Largest absolute difference of a logit from PyTorch's."""
+
+
 class Params(_Section):
     """The whole of params.yaml."""
 
@@ -134,6 +172,7 @@ class Params(_Section):
     model: ModelParams
     train: TrainParams
     evaluate: EvaluateParams
+    export: ExportParams
 
 
 def load_params(path: Path) -> Params:
@@ -143,24 +182,77 @@ def load_params(path: Path) -> Params:
         ParamsError: the file is missing, unreadable or not YAML, or any number of its keys is wrong.
     """
     try:
-        raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        content = read_regular(path, LARGEST_FILE, RefusalError, f"a params file of at most {LARGEST_FILE:,} bytes")
+        raw = _load_yaml(content)
+    except RefusalError as error:
+        raise ParamsError(path, [error.problem]) from error
     except OSError as error:
         raise ParamsError(path, [f"{error.strerror or error}; expected a params file"]) from error
-    except (YAMLError, ValueError) as error:
+    except MarkedYAMLError as error:
+        raise ParamsError(path, [f"not valid YAML: {_place(error.problem_mark)}{_told(error)}"]) from error
+    # Beside its own errors ruamel lets through those of int(), float(), datetime() and of a key that cannot be hashed.
+    except (YAMLError, ValueError, ArithmeticError, TypeError) as error:
         raise ParamsError(path, [f"not valid YAML: {' '.join(str(error).split())}"]) from error
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        raise ParamsError(path, [_problem(detail) for detail in error.errors()]) from error
+        details = error.errors(include_url=False, include_context=False)
+        problems = [_problem(detail) for detail in details[:MOST_PROBLEMS]]
+        more = len(details) - len(problems)
+        raise ParamsError(path, [*problems, f"{more} more problems"] if more else problems) from error
+
+
+def _load_yaml(content: bytes) -> Any:
+    """The value of ``content``, no larger than its text: an alias would let a few lines stand for gigabytes."""
+    text = content.decode("utf-8")
+    _check_plain(YAML(typ="safe", pure=True).parse(text))
+    return YAML(typ="safe", pure=True).load(text)
+
+
+def _check_plain(events: Iterable[Any]) -> None:
+    """Refuse what params have no use for and hostile files do: aliases, tags, directives, endless nesting.
+
+    Raises:
+        MarkedYAMLError: at the first of them, before the reader has gone further.
+    """
+    depth = 0
+    for event in events:
+        if isinstance(event, CollectionStartEvent | CollectionEndEvent):
+            depth += 1 if isinstance(event, CollectionStartEvent) else -1
+        if isinstance(event, NodeEvent) and event.anchor is not None:
+            named = "alias *" if isinstance(event, AliasEvent) else "anchor &"
+            _refuse(event, f"the {named}{event.anchor}; write the value out")
+        if getattr(event, "tag", None) is not None:
+            _refuse(event, f"the tag {event.tag}; the kind of a value is told by its key")
+        if isinstance(event, DocumentStartEvent) and (event.version or event.tags):
+            _refuse(event, "a %YAML or %TAG line; the rules are those of YAML 1.2")
+        if depth > DEEPEST:
+            _refuse(event, f"more than {DEEPEST} levels of nesting")
+
+
+def _refuse(event: Any, what: str) -> NoReturn:
+    raise MarkedYAMLError(problem=f"got {what}", problem_mark=event.start_mark)
+
+
+def _place(mark: Any) -> str:
+    """``line 3, column 5: ``, both counted from 1, or nothing where ruamel does not say."""
+    return f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+
+
+def _told(error: MarkedYAMLError) -> str:
+    """What ruamel was doing, if it says, and what it met; not its excerpt of the file."""
+    return ", ".join(" ".join(str(part).split()) for part in (error.context, error.problem) if part)
 
 
 def _problem(detail: ErrorDetails) -> str:
     """One pydantic error as ``dotted.key: got ..., expected ...``."""
-    parts = [str(part) for part in detail["loc"]]
+    parts = [one_line(part, 60) for part in detail["loc"]]
     key = ".".join(parts)
     match detail["type"]:
         case "extra_forbidden":
             return f"{key}: unknown key{_suggestion(parts)}"
+        case "invalid_key":
+            return f"{key}: got a key that is no text, expected {_expected(_schema_of(parts[:-1]))}"
         case "missing":
             return f"{key}: missing, expected {_expected(_schema_of(parts))}"
         case _:
@@ -168,13 +260,24 @@ def _problem(detail: ErrorDetails) -> str:
             return f"{where}got {_shown(detail['input'])}, expected {_expected(_schema_of(parts))}"
 
 
+class _Shown(reprlib.Repr):
+    """repr() that looks no further than what it shows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring = 2, 57
+
+    def repr_int(self, x: int, level: int) -> str:
+        """Python refuses to write out an integer of thousands of digits."""
+        return super().repr_int(x, level) if x.bit_length() <= 1024 else f"a number of {x.bit_length()} bits"  # noqa: PLR2004
+
+
 def _shown(value: object) -> str:
     """``value`` as YAML would write it where that is short: true, null, text in quotes."""
     named = {True: "true", False: "false", None: "null"}
     if value is None or isinstance(value, bool):
         return named[value]
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004  (a line's worth)
+    return one_line(_Shown().repr(value), 60)
 
 
 def _suggestion(parts: list[str]) -> str:
@@ -207,9 +310,14 @@ def param_keys() -> list[str]:
     return [key for key, _ in _leaves(Params)]
 
 
+@functools.cache
+def _schema() -> dict[str, Any]:
+    return Params.model_json_schema()
+
+
 def _schema_of(parts: list[str]) -> dict[str, Any]:
     """The JSON schema of the key at ``parts``; pydantic keeps the ranges there in one form for all types."""
-    schema = Params.model_json_schema()
+    schema = _schema()
     node: dict[str, Any] = schema
     for part in parts:
         node = node["properties"][part]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
+import os
 import struct
 import subprocess
 import sys
@@ -14,16 +15,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnist_dvc.data.arrays import LabelledImages
+from mnist_dvc.data.prepared import DIGITS
 from mnist_dvc.data.sources import IdxFile
 from mnist_dvc.data.splits import RawDigits
-from mnist_dvc.params import AugmentParams, DataParams, EvaluateParams, ModelParams, Params, TrainParams
+from mnist_dvc.params import AugmentParams, DataParams, EvaluateParams, ExportParams, ModelParams, Params, TrainParams
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parents[1]
+FIXTURES = ROOT / "tests/fixtures"
+"""Files as earlier versions wrote them; they stay for ever, and are read or refused in words."""
 
 
 def blobs(per_class: int, seed: int = 0) -> LabelledImages:
@@ -91,12 +95,32 @@ def params(**train: Any) -> Params:
         model=ModelParams(name="compact", dropout=0.1),
         train=TrainParams(**(values | train)),
         evaluate=EvaluateParams(batch_size=64, threads=1, mistakes=9),
+        export=ExportParams(opset=18, tolerance=1e-4),
     )
 
 
 def augment_params(**changes: float) -> AugmentParams:
     """No distortion but for those given."""
     return AugmentParams(**({"rotation": 0.0, "shift": 0.0, "scale": 0.0, "shear": 0.0, "elastic": 0.0} | changes))
+
+
+def remove_split(folder: Path, name: str) -> None:
+    """Take the arrays of one split out of the prepared digits in ``folder``."""
+    path = folder / DIGITS
+    with np.load(path) as archive:
+        kept = {key: archive[key] for key in archive.files if not key.startswith(f"{name}_")}
+    with path.open("wb") as file:
+        np.savez(file, **kept)
+
+
+NO_FILES: dict[str, Callable[[Path], None]] = {
+    "pipe": os.mkfifo,
+    "folder": os.mkdir,
+    "device": lambda path: path.symlink_to("/dev/zero"),
+    "dangling link": lambda path: path.symlink_to(path.parent / "gone"),
+    "circle": lambda path: path.symlink_to(path),
+}
+"""What may stand under the name of a file and is none: each must be refused, and none must be waited for."""
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

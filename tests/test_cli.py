@@ -33,7 +33,9 @@ def test_script_and_module_are_the_same_program(tmp_path: Path) -> None:
 def test_help_shows_every_option(tmp_path: Path, arguments: list[str]) -> None:
     result = command(*arguments, cwd=tmp_path)
     assert result.returncode == 0
-    expected = ["prepare", "train", "evaluate", "summary"] if arguments == ["--help"] else ["--params"]
+    expected = (
+        ["prepare", "train", "evaluate", "export", "summary", "predict"] if arguments == ["--help"] else ["--params"]
+    )
     assert all(part in result.stdout for part in expected)
 
 
@@ -44,13 +46,13 @@ def imported(code: str, *, cwd: Path) -> set[str]:
     return {name.partition(".")[0] for name in result.stderr.split()}
 
 
-HELP = "from mnist_dvc.cli import main\ntry: main()\nexcept SystemExit: pass"
+HELP = "from mnist_dvc.cli import _run\n_run()"
 
 
 def test_help_and_params_import_no_heavy_library(tmp_path: Path) -> None:
     modules = imported(HELP, cwd=tmp_path)
     assert "typer" in modules
-    assert not modules & {"torch", "torchvision", "numpy", "sklearn", "matplotlib", "tensorboard"}
+    assert not modules & {"torch", "torchvision", "numpy", "sklearn", "matplotlib", "tensorboard", "PIL", "onnx"}
 
 
 def test_prepare_imports_no_torch(tmp_path: Path) -> None:
@@ -68,7 +70,7 @@ def test_the_import_check_can_fail(tmp_path: Path) -> None:
     [
         (["nonsense"], 2, "No such command 'nonsense'"),
         (["train", "--epochs", "3"], 2, "No such option: --epochs"),
-        (["train"], 2, "mnist-dvc: params.yaml: No such file or directory; expected a params file"),
+        (["train"], 2, "mnist-dvc: params.yaml: file: got nothing, expected a params file"),
         (["summary", "--model", "nonsense"], 2, "model.name: got 'nonsense', expected one of reference, compact"),
     ],
 )
@@ -91,13 +93,13 @@ def test_each_problem_of_params_has_its_line(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("stage", ["train", "evaluate"])
+@pytest.mark.parametrize("stage", ["train", "evaluate", "export"])
 def test_stage_before_its_inputs_ends_in_65(tmp_path: Path, stage: str) -> None:
     write_params(tmp_path)
     result = command(stage, cwd=tmp_path)
     assert result.returncode == 65
     assert re.fullmatch(r"mnist-dvc: \S+: file: got nothing, expected the \w+ that `\w+` writes\n", result.stderr)
-    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [".mnist_dvc", "lock", "params.yaml"]
 
 
 def test_debug_shows_where_it_happened(tmp_path: Path) -> None:
@@ -121,11 +123,12 @@ def test_unwritable_output_ends_in_74(tmp_path: Path) -> None:
 def test_whole_chain_works_without_dvc(tmp_path: Path) -> None:
     path = write_params(tmp_path, epochs=1)
     path.write_text(path.read_text().replace("source: auto", "source: sample"))
-    for stage in ("prepare", "train", "evaluate"):
+    for stage in ("prepare", "train", "evaluate", "export"):
         result = command(stage, cwd=tmp_path)
         assert result.returncode == 0, result.stderr
     metrics = json.loads((tmp_path / "reports/test/metrics.json").read_text())
     assert (metrics["dataset"], metrics["images"]) == ("mnist-5k", 500)
+    assert (tmp_path / "models/model.onnx").is_file()
 
 
 def test_without_files_and_network_the_sample_is_used_and_said(tmp_path: Path) -> None:

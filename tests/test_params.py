@@ -76,11 +76,13 @@ WRONG = [
     ("train.seed", "9223372036854775808", "expected a whole number from 0 to 9223372036854775807"),
     ("train.seed", "-1", "got -1, expected a whole number from 0"),
     ("train.augment.shift", "15", "got 15, expected a number from 0.0 to 14.0"),
-    ("data.source", "''", "got '', expected a text that is not empty"),
+    ("data.source", "''", "got '', expected a text that is not empty, of at most 1024 printable characters"),
     ("data.validation", "5", "got 5, expected 0, or a whole number from 10 to 30000"),
     ("data.validation", "30001", "got 30001, expected 0, or a whole number from 10 to 30000"),
     ("model.dropout", "0.95", "expected a number from 0.0 to 0.9"),
     ("evaluate.mistakes", "0", "got 0, expected a whole number from 1 to 100"),
+    ("export.opset", "17", "got 17, expected a whole number from 18 to 23"),
+    ("export.tolerance", "0", "got 0, expected a number above 0.0 to 1.0"),
 ]
 
 
@@ -131,7 +133,7 @@ def test_unknown_key_without_a_likeness_gets_no_suggestion(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "got null, expected a mapping with the keys data, model, train, evaluate"),
+        ("", "got null, expected a mapping with the keys data, model, train, evaluate, export"),
         ("[1, 2]", "got [1, 2], expected a mapping"),
         ("train:\n\tepochs: 1", "not valid YAML"),
         ("train: {epochs: 1", "not valid YAML"),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnist_dvc.errors import DataError
+from mnist_dvc.files import read_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,12 +38,7 @@ def read_idx_bytes(path: Path) -> bytes:
         DataError: not a regular file, larger than ``LARGEST_FILE``, or not exactly one whole gzip member.
         OSError: the file cannot be read.
     """
-    if not path.is_file():
-        raise DataError(path, "file", got="nothing or not a file", expected="an IDX file")
-    size = path.stat().st_size
-    if size > LARGEST_FILE:
-        raise DataError(path, "size", got=f"{size} bytes", expected=f"at most {LARGEST_FILE}")
-    content = path.read_bytes()
+    content = read_regular(path, LARGEST_FILE, DataError, f"an IDX file of at most {LARGEST_FILE:,} bytes")
     return _unpack(content, path) if content.startswith(GZIP_MAGIC) else content
 
 

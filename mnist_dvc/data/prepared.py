@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import struct
 import zipfile
 import zlib
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Self
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from mnist_dvc.data.arrays import LabelledImages
+from mnist_dvc.data.arrays import CLASSES, SIDE, LabelledImages
 from mnist_dvc.data.splits import SPLITS, Part, RawDigits
 from mnist_dvc.errors import DataError
-from mnist_dvc.files import json_bytes, sha256, write_atomically
+from mnist_dvc.files import json_bytes, open_regular, read_regular, sha256, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +32,19 @@ DIGITS = "digits.npz"
 MANIFEST = "manifest.json"
 SCHEMA = 1
 ARRAYS = ("images", "labels", "index")
+
+LARGEST_COUNT = 100_000
+"""Images in a split; MNIST has 70,000 in all."""
+LARGEST_MANIFEST = 64 * 2**10
+"""Bytes; a manifest has some 2,000."""
+LARGEST_DIGITS = 64 * 2**20
+"""Bytes; MNIST's images take 54,880,000 if they cannot be compressed at all, and 11 MB as they are."""
+LARGEST_DIRECTORY = 4 * 2**10
+"""Bytes of the archive's list of members; nine take 600."""
+LARGEST_HEADER = 1024
+"""Bytes before the values of an array; numpy writes 128."""
+READ_AT_ONCE = 2**18
+"""Bytes unpacked at a time."""
 
 
 def write_prepared(
@@ -66,45 +83,97 @@ def _summary(part: Part) -> dict[str, Any]:
     }
 
 
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+_Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
+_Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+_Name = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class _Digests(_Strict):
+    images: _Digest
+    labels: _Digest
+    index: _Digest
+
+
+class _Split(_Strict):
+    images: _Count
+    per_class: Annotated[list[_Count], Field(min_length=CLASSES, max_length=CLASSES)]
+    sha256: _Digests
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if sum(self.per_class) != self.images:
+            raise ValueError("per_class does not add up to images")
+        return self
+
+    def kind(self, key: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
+        """Element type and shape of the array ``key``."""
+        kinds = {"images": (np.uint8, (self.images, SIDE, SIDE)), "labels": (np.uint8, (self.images,))}
+        dtype, shape = kinds.get(key, (np.int32, (self.images,)))
+        return np.dtype(dtype), shape
+
+
+class _Splits(_Strict):
+    train: _Split
+    validation: _Split | None = None
+    test: _Split
+
+
+class _Manifest(_Strict):
+    version: Annotated[int, Field(ge=SCHEMA, le=SCHEMA, alias="schema")]
+    dataset: _Name
+    origin: Annotated[dict[_Name, _Name], Field(max_length=10)]
+    validation: _Count
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)]
+    splits: _Splits
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A folder that ``prepare`` wrote. Opening it reads the manifest; a split is read and verified when asked for."""
 
     folder: Path
-    manifest: dict[str, Any]
+    digest: str
+    """SHA-256 over the manifest, and with it over every array."""
+    _manifest: _Manifest
 
     @classmethod
     def open(cls, folder: Path) -> Prepared:
         """Read the manifest of ``folder``.
 
         Raises:
-            DataError: it is missing or not a manifest of this schema.
+            DataError: it is missing, or not to the byte what ``prepare`` would write.
         """
         path = folder / MANIFEST
+        content = read_regular(path, LARGEST_MANIFEST, DataError, "the manifest that `prepare` writes")
         try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise DataError(path, "file", got="nothing", expected="the manifest that `prepare` writes") from error
-        except ValueError as error:
-            raise DataError(path, "content", got="no JSON", expected="a manifest") from error
-        schema = manifest.get("schema") if isinstance(manifest, dict) else None
-        if schema != SCHEMA:
-            raise DataError(path, "schema", got=schema, expected=SCHEMA)
-        return cls(folder, manifest)
+            plain = json.loads(content.decode("utf-8"))
+            manifest = _Manifest.model_validate(plain)
+            canonical = json_bytes(plain) == content
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False)[0]
+            place = ".".join(map(str, first["loc"])) or "content"
+            raise DataError(path, place, got=first["msg"], expected="a manifest of schema 1") from error
+        except (ValueError, RecursionError) as error:
+            raise DataError(path, "content", got=f"no JSON ({error})", expected="a manifest") from error
+        if not canonical:  # two spellings of one manifest would have two digests; a key twice would have two meanings
+            raise DataError(path, "content", got="another spelling", expected="the bytes that `prepare` writes")
+        return cls(folder, sha256(content), manifest)
 
     @property
     def dataset(self) -> str:
         """Name of the data set: mnist or mnist-5k."""
-        return str(self.manifest["dataset"])
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 over the manifest, and with it over every array."""
-        return sha256(json_bytes(self.manifest))
+        return self._manifest.dataset
 
     def __contains__(self, name: str) -> bool:
         """Whether there is a split ``name``."""
-        return name in self.manifest["splits"]
+        return self._split(name) is not None
+
+    def _split(self, name: str) -> _Split | None:
+        return getattr(self._manifest.splits, name) if name in SPLITS else None
 
     def read(self, name: str) -> LabelledImages:
         """The images and labels of one split; the others are not touched.
@@ -124,16 +193,73 @@ class Prepared:
         return self._array(name, "index")
 
     def _array(self, name: str, key: str) -> NDArray[Any]:
-        path = self.folder / DIGITS
+        path, split = self.folder / DIGITS, self._split(name)
+        if split is None:
+            raise DataError(path, "split", got=f"no {name}", expected=f"one that {MANIFEST} names")
+        known = {f"{split}_{array}.npy" for split in SPLITS if split in self for array in ARRAYS}
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                array: NDArray[Any] = archive[f"{name}_{key}"]
-        except FileNotFoundError as error:
-            raise DataError(path, "file", got="nothing", expected="the digits that `prepare` writes") from error
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            with open_regular(path, LARGEST_DIGITS, DataError, "the digits that `prepare` writes") as file:
+                _check_directory(file)
+                with zipfile.ZipFile(file) as archive:
+                    unknown = Counter(archive.namelist()) - Counter(known)
+                    if unknown:
+                        raise DataError(path, "members", got=f"{', '.join(unknown)} as well", expected="the manifest's")
+                    array = _read_array(archive.getinfo(f"{name}_{key}.npy"), archive, split, key)
+        except _DAMAGE as error:
             raise DataError(path, f"array {name}_{key}", got=f"damage ({error})", expected="a whole array") from error
-        digest = sha256(np.ascontiguousarray(array).data)
-        expected = self.manifest["splits"][name]["sha256"][key]
+        digest, expected = sha256(array.data), getattr(split.sha256, key)
         if digest != expected:
             raise DataError(path, f"SHA-256 of {name}_{key}", got=digest, expected=expected)
         return array
+
+
+_DAMAGE = (ValueError, LookupError, EOFError, RuntimeError, OverflowError, zipfile.BadZipFile, zlib.error, struct.error)
+"""What zipfile and zlib raise over a file that is not what it should be."""
+
+
+def _check_directory(file: BinaryIO) -> None:
+    """Refuse an archive whose list of members is long or misplaced, before zipfile makes an object of each.
+
+    numpy writes the list at the end, before an end record of 22 bytes, with neither a comment nor the 64-bit form.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(size - 42, 0))
+    tail = file.read().rjust(42, b"\0")
+    length, start = struct.unpack("<2I", tail[-10:-2])
+    plain = tail[-22:-18] == b"PK\5\6" and tail[:4] != b"PK\6\7"
+    if not plain or start + length != size - 22 or length > LARGEST_DIRECTORY:
+        raise ValueError("no list of members at the end")
+
+
+def _read_array(member: zipfile.ZipInfo, archive: zipfile.ZipFile, split: _Split, key: str) -> NDArray[Any]:
+    """The array of the manifest's type and shape that ``member`` holds; nothing larger is unpacked.
+
+    Read in parts, so that the bytes are in memory once; numpy's own reader would believe the file's header first.
+    """
+    dtype, shape = split.kind(key)
+    array = np.empty(shape, dtype)
+    header = member.file_size - array.nbytes
+    if member.compress_type not in {zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED} or member.header_offset > LARGEST_DIGITS:
+        raise ValueError("stored in another way")
+    if not 0 < header <= LARGEST_HEADER:
+        raise ValueError(f"{member.file_size} bytes unpacked, not {array.nbytes} and a header")
+    with archive.open(member) as file:
+        _check_header(file.read(header), dtype, shape)
+        values, start = array.reshape(-1).view(np.uint8), 0
+        while chunk := file.read(READ_AT_ONCE):
+            values[start : start + len(chunk)] = np.frombuffer(chunk, np.uint8)
+            start += len(chunk)
+    if start != array.nbytes:
+        raise ValueError(f"{start} bytes, not {array.nbytes}")
+    return array
+
+
+def _check_header(header: bytes, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    """Compare the header of a .npy file with the one that numpy writes: magic number, version, length, dictionary.
+
+    Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+    """
+    text = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': {shape}, }}"
+    start = b"\x93NUMPY\x01\x00" + (len(header) - 10).to_bytes(2, "little") + text.encode()
+    if not header.startswith(start) or header[len(start) :].strip(b" ") != b"\n":
+        raise ValueError(f"another header than that of {dtype} {shape}")

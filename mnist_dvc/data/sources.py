@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import socket
+import hashlib
+import shutil
+import sys
 import tempfile
+import threading
+import time
+import urllib.request
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING
+from queue import Empty, SimpleQueue
+from typing import IO, TYPE_CHECKING, Any
+from urllib.error import HTTPError
 
 import numpy as np
 
 from mnist_dvc.data.arrays import SIDE, LabelledImages
 from mnist_dvc.data.idx import parse_idx, read_idx_bytes
 from mnist_dvc.data.splits import RawDigits
-from mnist_dvc.errors import DataError, DownloadError
-from mnist_dvc.files import sha256
+from mnist_dvc.errors import DataError, DownloadError, one_line
+from mnist_dvc.files import sha256, write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = ["DATA_VARIABLE", "MNIST_FILES", "IdxFile", "read_digits", "read_folder", "read_sample"]
 
@@ -28,7 +34,15 @@ DATA_VARIABLE = "MNIST_DVC_DATA"
 RAW = Path("data/raw")
 SHARED = Path("../shared/mnist")
 INSIDE = (Path(), Path("MNIST/raw"))
+TEMPORARY = ".download-"
+
 STALLED_AFTER_S = 30.0
+"""Without a byte from a mirror, the next one is asked."""
+GIVEN_UP_AFTER_S = 600.0
+"""For one file from one mirror; the largest has 9,912,422 bytes."""
+LARGEST_DOWNLOAD = 16 * 2**20
+"""Bytes; no more is received, whatever a mirror sends."""
+CHUNK = 2**16
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,35 +185,113 @@ def _read_file(folder: Path, file: IdxFile) -> np.ndarray[tuple[int, ...], np.dt
 
 
 def _download(target: Path) -> Path:
-    """Fetch MNIST with torchvision into a temporary folder, verify it, and move it to ``target``, which is returned.
+    """Fetch MNIST's four files, verify them in a temporary folder, and move it to ``target``, which is returned.
 
     Raises:
-        DownloadError: no mirror delivered the four files.
+        DownloadError: no mirror delivered some file.
         DataError: what was delivered is not MNIST.
+        OSError: the files cannot be kept.
     """
     from torchvision.datasets import MNIST  # noqa: PLC0415  (imports torch: seconds that only a download should cost)
 
     target.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".download-", dir=target) as temporary, _giving_up_after(STALLED_AFTER_S):
-        try:
-            MNIST(temporary, download=True)
-        except (RuntimeError, OSError) as error:
-            reason = " ".join(str(error).split())
-            raise DownloadError(f"MNIST download failed: {reason}") from error
+    for left in target.glob(f"{TEMPORARY}*"):  # by a run that was killed
+        shutil.rmtree(left)
+    contents = {name: _fetch(name, md5, MNIST.mirrors) for name, md5 in MNIST.resources}
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=target) as temporary:
+        for name, content in contents.items():
+            write_atomically(Path(temporary, "MNIST/raw", name), content)
         read_folder(Path(temporary))
-        os.replace(Path(temporary, "MNIST"), target / "MNIST")  # noqa: PTH105  (files are in place or absent as a whole)
+        try:
+            Path(temporary, "MNIST").replace(target / "MNIST")  # the files are in place or absent as a whole
+        except OSError:
+            if _inside(target) is None:
+                raise  # otherwise another run was faster, and its files will be verified like any
     return target
 
 
-@contextlib.contextmanager
-def _giving_up_after(seconds: float) -> Iterator[None]:
-    """Let a connection that says nothing fail after ``seconds``; torchvision itself would wait for ever."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
+def _fetch(name: str, md5: str, mirrors: list[str]) -> bytes:
+    """The file ``name`` from the first mirror that has it whole.
+
+    Raises:
+        DownloadError: none has; the message gives the reason of each.
+    """
+    reasons = []
+    for mirror in mirrors:
+        try:
+            content = _receive(f"{mirror}{name}")
+        except (OSError, HTTPException, ValueError) as error:
+            reasons.append(f"{mirror}: {one_line(error, 120)}")
+            continue
+        got = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        if got == md5:
+            return content
+        reasons.append(f"{mirror}: {len(content)} bytes with MD5 {got}, not {md5}")
+    raise DownloadError(f"MNIST download failed: {name}: {one_line('; '.join(reasons), 1000)}")
+
+
+def _receive(url: str) -> bytes:
+    """What stands at ``url``, at most ``LARGEST_DOWNLOAD`` bytes of it.
+
+    Raises:
+        OSError: the address cannot be reached, says no, says nothing for ``STALLED_AFTER_S``, or is not done after
+            ``GIVEN_UP_AFTER_S``.
+        HTTPException, ValueError: it does not speak HTTP, or leads to something that is no address.
+    """
+    chunks: SimpleQueue[bytes | Exception] = SimpleQueue()
+    # A thread, because nothing else bounds the time of looking up a name and of an answer that drips in.
+    threading.Thread(target=_pump, args=(url, chunks), daemon=True).start()
+    start, content = time.monotonic(), bytearray()
     try:
-        yield
+        while chunk := chunks.get(timeout=STALLED_AFTER_S):
+            if isinstance(chunk, Exception):
+                raise chunk
+            content += chunk
+            _show(f"\r{url}: {len(content) / 1e6:.1f} MB")
+            if time.monotonic() - start > GIVEN_UP_AFTER_S:
+                raise TimeoutError(f"not done after {GIVEN_UP_AFTER_S:g} s")
+    except Empty as error:
+        raise TimeoutError(f"no byte for {STALLED_AFTER_S:g} s") from error
     finally:
-        socket.setdefaulttimeout(before)
+        _show("\n")
+    if len(content) > LARGEST_DOWNLOAD:
+        raise ValueError(f"more than {LARGEST_DOWNLOAD} bytes")
+    return bytes(content)
+
+
+def _pump(url: str, chunks: SimpleQueue[bytes | Exception]) -> None:
+    """Put what stands at ``url`` into ``chunks``, then an empty one or the error; stop soon after the largest size."""
+    request = urllib.request.Request(url, headers={"User-Agent": "mnist-dvc"})  # noqa: S310  (torchvision's addresses)
+    size = 0
+    try:
+        # Twice the time of the reader, who gives up first: this one only ends the thread.
+        with urllib.request.build_opener(_Redirect).open(request, timeout=2 * STALLED_AFTER_S) as response:
+            while size <= LARGEST_DOWNLOAD and (chunk := response.read1(CHUNK)):
+                size += len(chunk)
+                chunks.put(chunk)
+        chunks.put(b"")
+    except Exception as error:  # noqa: BLE001  (raised again where it is waited for)
+        if isinstance(error, HTTPError):
+            error.close()
+        chunks.put(error)
+
+
+class _Redirect(urllib.request.HTTPRedirectHandler):
+    """Follows a redirection without reading the page that announces it, which may never end."""
+
+    def http_error_302(self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any) -> Any:
+        """Close the page, then do as usual."""
+        fp.close()
+        return super().http_error_302(req, fp, code, msg, headers)
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
+
+def _show(text: str) -> None:
+    """Progress, for someone who looks at it."""
+    if sys.stderr.isatty():
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def read_sample() -> RawDigits:

@@ -1,30 +1,43 @@
-"""The published model file: weights and what they are, as deterministic safetensors bytes, and back to a network."""
+"""The published model file: weights and what they are, as deterministic safetensors bytes, and back to a network.
+
+The file carries the SHA-256 of itself, since neither safetensors nor PyTorch notices a flipped bit in a tensor.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import safetensors.torch
+import torch
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 from safetensors import SafetensorError
 
 from mnist_dvc.errors import ArtifactError
+from mnist_dvc.files import read_regular, recorded_sha256, sha256
 from mnist_dvc.model import NETWORKS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from torch import Tensor, nn
 
-__all__ = ["METADATA_KEY", "Card", "read_model", "weights_bytes"]
+__all__ = ["METADATA_KEY", "Card", "kind_of", "network_of", "read_model", "refuse_other_digest", "weights_bytes"]
 
 METADATA_KEY = "mnist_dvc"
 """The only metadata key: with more than one, safetensors writes them in a random order."""
-SCHEMA = 1
+SCHEMA = 2
+LARGEST = 2**20
+"""Bytes; 20,000 parameters take 80,000."""
+EXPECTED = "the model that `train` writes"
+_LENGTH_BYTES = 8
+_BLANK = "0" * 64
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=ConfigDict(strict=True, extra="forbid"))
 class Card:
     """What a model file says of itself: the network, the data it was trained on, and the versions that trained it."""
 
@@ -32,45 +45,103 @@ class Card:
     parameters: int
     dataset: str
     data_digest: str
-    provenance: dict[str, Any]
+    provenance: dict[str, str | int]
 
 
-def weights_bytes(state: dict[str, Tensor], card: Card) -> bytes:
+@dataclass(frozen=True, slots=True, config=ConfigDict(strict=True, extra="forbid"))
+class _Told:
+    """The value of the metadata key; ``sha256`` is of the whole file with 64 zeros in its place."""
+
+    schema: int
+    sha256: str
+    card: Card
+
+
+_TOLD = TypeAdapter(_Told)
+
+
+def weights_bytes(state: Mapping[str, Tensor], card: Card) -> bytes:
     """The safetensors file of ``state`` and ``card``: same values, same bytes."""
-    told = {"schema": SCHEMA, **asdict(card)}
+    told = {"schema": SCHEMA, "sha256": _BLANK, "card": asdict(card)}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    return safetensors.torch.save(tensors, metadata={METADATA_KEY: json.dumps(told, sort_keys=True)})
+    blank = safetensors.torch.save(tensors, metadata={METADATA_KEY: json.dumps(told)})
+    return blank.replace(_BLANK.encode(), sha256(blank).encode(), 1)
 
 
 def read_model(path: Path) -> tuple[nn.Module, Card]:
     """Build the network that ``path`` names and load its weights, in evaluation mode, on the CPU.
 
     Raises:
-        ArtifactError: the file is missing or damaged, or its tensors do not fit the network it names.
+        ArtifactError: the file is missing, damaged, another one than the digests beside it say, or of another version;
+            or its tensors do not fit the network that it names.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise ArtifactError(path, "file", got="nothing", expected="the model that `train` writes") from error
+    content = read_regular(path, LARGEST, ArtifactError, EXPECTED)
+    refuse_other_digest(path, content)
+    told = _read_told(content, path)
+    found = sha256(content.replace(told.sha256.encode(), _BLANK.encode(), 1))
+    if found != told.sha256:
+        raise ArtifactError(path, "SHA-256", got=found, expected=f"{told.sha256}, which the file carries")
     try:
         state = safetensors.torch.load(content)
-        card = _read_card(content)
-        model = NETWORKS[card.network](0.0)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        got = f"damage ({type(error).__name__}: {error})"
-        raise ArtifactError(path, "content", got=got, expected="a model file of this package") from error
+    except SafetensorError as error:
+        raise ArtifactError(path, "content", got=f"damage ({error})", expected=EXPECTED) from error
+    return network_of(told.card, state, path), told.card
+
+
+def refuse_other_digest(path: Path, content: bytes) -> None:
+    """Compare a file with the digest that stands in SHA256SUMS beside it, where there is one.
+
+    DVC trusts a cached file by its permissions and git by its word; this is what sees that it was changed since.
+
+    Raises:
+        ArtifactError: they differ, or the list does not name the file.
+    """
+    recorded, found = recorded_sha256(path), sha256(content)
+    if recorded is not None and found != recorded:
+        expected = f"{recorded}, as in SHA256SUMS beside it"
+        raise ArtifactError(path, "SHA-256", got=found, expected=expected)
+
+
+def _read_told(content: bytes, where: Path) -> _Told:
+    """The metadata in the header of safetensors bytes: 8 bytes of its length, then JSON."""
+    length = int.from_bytes(content[:_LENGTH_BYTES], "little")
     try:
-        model.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise ArtifactError(path, "tensors", got=reason, expected=f"those of {card.network}") from error
-    return model.eval(), card
+        header = json.loads(content[_LENGTH_BYTES : _LENGTH_BYTES + length])
+        text = header["__metadata__"][METADATA_KEY]
+        schema = json.loads(text)["schema"]
+        if schema == SCHEMA:
+            return _TOLD.validate_json(text)
+    except (ValidationError, ValueError, KeyError, TypeError, RecursionError) as error:
+        got = f"damage ({type(error).__name__})"
+        raise ArtifactError(where, "header", got=got, expected=EXPECTED) from error
+    raise ArtifactError(where, "schema", got=repr(schema)[:40], expected=f"{SCHEMA}, so train it again")
 
 
-def _read_card(content: bytes) -> Card:
-    """The card in the header of safetensors bytes that were already parsed once: 8 bytes of length, then JSON."""
-    length = int.from_bytes(content[:8], "little")
-    told = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][METADATA_KEY])
-    if told["schema"] != SCHEMA:
-        raise ValueError(f"schema {told['schema']}, expected {SCHEMA}")
-    return Card(**{field.name: told[field.name] for field in fields(Card)})
+def network_of(card: Card, state: Mapping[str, Tensor], where: Path) -> nn.Module:
+    """The network that ``card`` names with the weights ``state``, in evaluation mode, on the CPU.
+
+    Raises:
+        ArtifactError: no such network, or a tensor that is missing, left over, of another shape or type, or not finite.
+    """
+    if card.network not in NETWORKS:
+        expected = f"one of {', '.join(NETWORKS)}"
+        raise ArtifactError(where, "network", got=repr(card.network)[:40], expected=expected)
+    model = NETWORKS[card.network](0.0)
+    wanted = {name: kind_of(tensor) for name, tensor in model.state_dict().items()}
+    got = {str(name): kind_of(tensor) for name, tensor in state.items()}
+    for name in sorted(wanted.keys() | got.keys()):
+        if got.get(name) != wanted.get(name):
+            told, expected = got.get(name, "nothing"), wanted.get(name, "nothing")
+            raise ArtifactError(where, f"tensor {name[:80]!r} of {card.network}", got=told, expected=expected)
+    for name, tensor in state.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise ArtifactError(where, f"tensor {name!r}", got="NaN or infinity", expected="finite numbers")
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def kind_of(value: object) -> str:
+    """Type and shape of a tensor as they must agree; anything else by its class."""
+    if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.device.type != "cpu":
+        return type(value).__name__
+    return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"

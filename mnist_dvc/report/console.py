@@ -11,7 +11,7 @@ from mnist_dvc.report.text import per_cent
 from mnist_dvc.training.events import EpochEnded, Started, Stepped
 
 if TYPE_CHECKING:
-    from mnist_dvc.training.events import Event
+    from mnist_dvc.training.events import EpochRow, Event
 
 __all__ = ["ConsoleReport"]
 
@@ -53,20 +53,23 @@ class ConsoleReport:
         """Show ``event``."""
         match event:
             case Started():
-                self._progress.update(self._task, total=event.steps)
+                self._progress.update(self._task, total=event.steps, completed=event.step)
                 self._console.print(
                     f"Training on {event.train_images:,} images ({event.validation_images:,} for validation): "
                     f"{event.epochs} epochs, {event.steps:,} steps, {event.device}, {event.precision}",
                     soft_wrap=True,
                 )
+                if event.step:
+                    self._console.print(f"Going on after step {event.step:,} of {event.steps:,}", soft_wrap=True)
                 self._line(*COLUMNS)
+                for row in event.history:
+                    self._row(row, "-")
             case Stepped():
                 self._progress.update(self._task, completed=event.step)
             case EpochEnded():
-                self._epoch(event)
+                self._row(event.row, f"{event.images_per_second:,.0f}")
 
-    def _epoch(self, event: EpochEnded) -> None:
-        row = event.row
+    def _row(self, row: EpochRow, speed: str) -> None:
         self._line(
             str(row.epoch),
             f"{row.train_loss:.4f}",
@@ -74,7 +77,7 @@ class ConsoleReport:
             per_cent(row.train_accuracy),
             per_cent(row.val_accuracy),
             f"{row.lr:.2e}",
-            f"{event.images_per_second:,.0f}",
+            speed,
         )
 
     def _line(self, *cells: str) -> None:

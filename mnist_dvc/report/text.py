@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Numbers as people read them, and names that a terminal can be trusted with."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import torch
 from mnist_dvc.data.digits import Digits
 from mnist_dvc.data.prepared import Prepared
 from mnist_dvc.errors import ArtifactError
-from mnist_dvc.files import csv_bytes, json_bytes, write_atomically
+from mnist_dvc.files import csv_bytes, exclusive, json_bytes, read_regular, write_atomically
 from mnist_dvc.inference import logits_of
 from mnist_dvc.metrics import Predictions, scores
 from mnist_dvc.model.describe import parameter_count
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
+LARGEST_HISTORY = 2 * 2**20
+"""Bytes; 10,000 epochs, the most that the params allow, take half of it."""
+
 
 def evaluate(params: Params, paths: Paths) -> None:
     """Score the published model on the test split, on the CPU in float32, and write every output of the stage.
@@ -37,15 +41,21 @@ def evaluate(params: Params, paths: Paths) -> None:
     Raises:
         ArtifactError: the model or the history is missing or damaged, or the model learned from another data set.
         DataError: the prepared digits are missing or damaged.
+        BusyError: another process works in this workspace.
         OSError: an output cannot be written.
     """
+    with exclusive(paths.state, "mnist-dvc evaluate"):
+        _evaluate(params, paths)
+
+
+def _evaluate(params: Params, paths: Paths) -> None:
     set_up(params.evaluate.threads)
     model, card = read_model(paths.model)
     prepared = Prepared.open(paths.prepared)
     _check_same_data(card, prepared, paths.model)
-    history = _read_history(paths.train_report / "history.csv")
+    history = _read_history(paths.history)
     test = prepared.read("test")
-    predictions = _predict(model, Digits.on(torch.device("cpu"), test), params.evaluate.batch_size)
+    predictions = _predict(model, Digits.on(torch.device("cpu"), test), params.evaluate.batch_size, paths.model)
     result = {"dataset": card.dataset, **asdict(scores(predictions)), "parameters": parameter_count(model)}
     outputs = {
         "predictions.csv": _predictions_csv(predictions),
@@ -75,9 +85,11 @@ def _check_same_data(card: Card, prepared: Prepared, where: Path) -> None:
         )
 
 
-def _predict(model: torch.nn.Module, test: Digits, batch_size: int) -> Predictions:
+def _predict(model: torch.nn.Module, test: Digits, batch_size: int, where: Path) -> Predictions:
     model.to(memory_format=torch.channels_last)
     logits_NK = logits_of(model, test, batch_size)
+    if not bool(torch.isfinite(logits_NK).all()):
+        raise ArtifactError(where, "logits of the test images", got="NaN or infinity", expected="finite numbers")
     return Predictions.from_logits(logits_NK.numpy(), test.labels_N.numpy())
 
 
@@ -96,10 +108,28 @@ def _read_history(path: Path) -> dict[str, list[float]]:
     Raises:
         ArtifactError: the file is missing or holds something else.
     """
+    content = read_regular(path, LARGEST_HISTORY, ArtifactError, "the history that `train` writes")
     try:
-        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
-        return {name: [float(row[name]) for row in rows] for name in HISTORY_COLUMNS if rows[0][name]}
-    except FileNotFoundError as error:
-        raise ArtifactError(path, "file", got="nothing", expected="the history that `train` writes") from error
-    except (ValueError, IndexError, KeyError, TypeError) as error:
-        raise ArtifactError(path, "content", got=repr(error), expected="rows of numbers under a header") from error
+        header, *rows = list(csv.reader(io.StringIO(content.decode("utf-8"), newline=""), strict=True)) or [[]]
+    except (ValueError, csv.Error) as error:
+        raise ArtifactError(path, "content", got=error, expected="rows of numbers under a header") from error
+    if tuple(header) != HISTORY_COLUMNS:
+        raise ArtifactError(path, "header", got=",".join(header), expected=",".join(HISTORY_COLUMNS))
+    for number, row in enumerate(rows, start=1):
+        if len(row) != len(header):
+            raise ArtifactError(path, f"row {number}", got=f"{len(row)} cells", expected=len(header))
+    columns = {name: [row[column] for row in rows] for column, name in enumerate(header)}
+    try:
+        history = {name: [_finite(cell) for cell in cells] for name, cells in columns.items() if any(cells)}
+    except ValueError as error:
+        raise ArtifactError(path, "content", got=error, expected="finite numbers") from error
+    if not rows or history.get("epoch") != list(range(1, len(rows) + 1)):
+        raise ArtifactError(path, "epochs", got="gaps or none", expected="1, 2, 3, ...")
+    return history
+
+
+def _finite(cell: str) -> float:
+    number = float(cell)
+    if not math.isfinite(number):
+        raise ValueError(cell)
+    return number

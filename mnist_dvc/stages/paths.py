@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from mnist_dvc.files import SUMS
+
 __all__ = ["Paths"]
 
 
@@ -25,9 +27,19 @@ class Paths:
         return self.root / "models/model.safetensors"
 
     @property
+    def onnx(self) -> Path:
+        """The trained model as an ONNX file."""
+        return self.root / "models/model.onnx"
+
+    @property
     def checkpoint(self) -> Path:
         """The full training checkpoint, a PyTorch file."""
         return self.root / "models/checkpoint.pth"
+
+    @property
+    def sums(self) -> Path:
+        """SHA-256 of the two files above, in git, so that a model that was changed since is noticed."""
+        return self.model.with_name(SUMS)
 
     @property
     def dated_checkpoints(self) -> Path:
@@ -35,16 +47,31 @@ class Paths:
         return self.root / "checkpoints"
 
     @property
+    def of_training(self) -> tuple[Path, ...]:
+        """The tracked outputs of ``train``."""
+        return (self.model, self.checkpoint, self.sums, self.history, self.train_metrics)
+
+    @property
     def runs(self) -> Path:
         """Folder of the TensorBoard runs."""
         return self.root / "runs"
 
     @property
-    def train_report(self) -> Path:
-        """Folder of the training history and metrics."""
-        return self.root / "reports/train"
+    def history(self) -> Path:
+        """The training history, a row per epoch."""
+        return self.root / "reports/train/history.csv"
+
+    @property
+    def train_metrics(self) -> Path:
+        """The last epoch's figures."""
+        return self.root / "reports/train/metrics.json"
 
     @property
     def test_report(self) -> Path:
         """Folder of the test metrics, predictions and figures."""
         return self.root / "reports/test"
+
+    @property
+    def state(self) -> Path:
+        """Folder of what must outlive a killed process: the lock and the snapshots of unfinished trainings."""
+        return self.root / ".mnist_dvc"

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
+import sys
 from dataclasses import asdict, astuple
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from mnist_dvc.data.digits import Digits
 from mnist_dvc.data.prepared import Prepared
-from mnist_dvc.files import csv_bytes, json_bytes, write_atomically
+from mnist_dvc.files import check_writable, csv_bytes, exclusive, json_bytes, sha256sums, write_atomically
 from mnist_dvc.model import build
 from mnist_dvc.model.describe import parameter_count
 from mnist_dvc.model.weights import Card, weights_bytes
@@ -20,11 +18,13 @@ from mnist_dvc.randomness import generator
 from mnist_dvc.report.console import ConsoleReport
 from mnist_dvc.report.tensorboard import TensorBoardReport
 from mnist_dvc.report.text import duration, per_cent
-from mnist_dvc.runtime import choose_device, choose_precision, provenance, set_up
+from mnist_dvc.runtime import choose_device, choose_precision, code_digest, provenance, set_up
+from mnist_dvc.stages.interruption import Interruption
+from mnist_dvc.stages.resumable import ResumableTraining
 from mnist_dvc.training.checkpoint import checkpoint_bytes
-from mnist_dvc.training.engine import Job
-from mnist_dvc.training.engine import train as train_events
+from mnist_dvc.training.engine import Job, Training
 from mnist_dvc.training.events import HISTORY_COLUMNS, EpochRow, Event, Finished
+from mnist_dvc.training.snapshot import SnapshotFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,61 +33,99 @@ if TYPE_CHECKING:
     from mnist_dvc.params import Params
     from mnist_dvc.stages.paths import Paths
 
-__all__ = ["train"]
+__all__ = ["SNAPSHOT_EVERY", "train"]
+
+SNAPSHOT_EVERY = 30.0
+"""Seconds; at most so much work is lost with a process that is killed."""
 
 
-def train(params: Params, paths: Paths) -> None:
+def train(params: Params, paths: Paths, *, fresh: bool = False, snapshot_every: float = SNAPSHOT_EVERY) -> None:
     """Train the network of ``params``, show how it goes, and write every output of the stage.
+
+    An unfinished training of the same params, data, code and machine is gone on with, to the same bits.
+
+    Args:
+        params: the whole of params.yaml; the sections ``model`` and ``train`` are read.
+        paths: the workspace.
+        fresh: start anew, whatever snapshots there are.
+        snapshot_every: seconds between two snapshots within an epoch; there is one at each epoch's end anyway.
 
     Raises:
         ParamsError: the network's name is unknown or a batch is larger than the training set.
         DeviceError: the device of ``params`` is absent.
         DataError: the prepared digits are missing or damaged.
-        DivergedError: a loss or gradient is not finite; nothing is written.
+        ArtifactError: there are several snapshots and none of them is whole.
+        BusyError: another process works in this workspace.
+        DivergedError: a loss or gradient is not finite; nothing is published.
+        StoppedError: a signal came; a snapshot was saved.
         OSError: an output cannot be written.
     """
-    began = datetime.now().astimezone()
-    clock = time.perf_counter()
+    with exclusive(paths.state, "mnist-dvc train"), Interruption() as interruption:
+        job, card = _job(params, Prepared.open(paths.prepared))
+        for path in (*paths.of_training, paths.dated_checkpoints / "any"):
+            check_writable(path)
+        snapshots = SnapshotFolder(paths.state / "resume", _identity(params, card))
+        if fresh:
+            snapshots.clear()
+        training = Training(job)
+        resumable = ResumableTraining(training, snapshots, interruption, snapshot_every=snapshot_every)
+        resumable.restore()
+        began = f"{resumable.began:%Y%m%d_%H%M%S}"
+        run = paths.runs / f"{began}_{card.network}"
+        finished = _follow(resumable.events(), run, training.epochs_done)
+        written = _publish(finished, params, card, paths, began)
+        resumable.finish()
+    _say_done(finished, resumable.seconds, [*written, run])
+
+
+def _job(params: Params, prepared: Prepared) -> tuple[Job, Card]:
+    """What is to be trained on this machine, and what will be said of it."""
     device = choose_device(params.train.device)
     precision = choose_precision(params.train.precision, device)
     set_up(params.train.threads)
-    model = build(params.model, generator(params.train.seed, "weights")).to(device)
-    prepared = Prepared.open(paths.prepared)
-    run = paths.runs / f"{began:%Y%m%d_%H%M%S}_{params.model.name}"
     job = Job(
-        model=model,
+        model=build(params.model, generator(params.train.seed, "weights")).to(device),
         digits=Digits.on(device, prepared.read("train")),
         validation=Digits.on(device, prepared.read("validation")) if "validation" in prepared else None,
         params=params.train,
         precision=precision,
     )
-    finished = _follow(train_events(job), run)
     card = Card(
         network=params.model.name,
-        parameters=parameter_count(model),
+        parameters=parameter_count(job.model),
         dataset=prepared.dataset,
         data_digest=prepared.digest,
         provenance=provenance(params.train, device, precision),
     )
-    written = _publish(finished, params, card, paths, began)
-    _say_done(finished, time.perf_counter() - clock, [*written, run])
+    return job, card
 
 
-def _follow(events: Iterator[Event], run: Path) -> Finished:
+def _identity(params: Params, card: Card) -> dict[str, Any]:
+    """All that decides the bits of the result: only a snapshot of the same is gone on from."""
+    return {
+        "params": {"model": params.model.model_dump(), "train": params.train.model_dump()},
+        "data": card.data_digest,
+        "code": code_digest(),
+        "machine": card.provenance,
+    }
+
+
+def _follow(events: Iterator[Event], run: Path, epochs_done: int) -> Finished:
     """Pass every event to the reports and return the last one."""
-    with contextlib.ExitStack() as stack:
-        reports: list[ConsoleReport | TensorBoardReport] = [ConsoleReport(), TensorBoardReport(run)]
-        for report in reports:
-            stack.enter_context(report)
+    with ConsoleReport() as console, TensorBoardReport(run, epochs_done, say=_warn) as curves:
         for event in events:
-            for report in reports:
-                report.handle(event)
+            console.handle(event)
+            curves.handle(event)
             if isinstance(event, Finished):
                 return event
     raise RuntimeError("the training ended without a Finished event")
 
 
-def _publish(finished: Finished, params: Params, card: Card, paths: Paths, began: datetime) -> list[Path]:
+def _warn(line: str) -> None:
+    print(f"train: {line}", file=sys.stderr)
+
+
+def _publish(finished: Finished, params: Params, card: Card, paths: Paths, began: str) -> list[Path]:
     """Write all outputs, the tracked ones first; returns their paths."""
     last = finished.history[-1]
     state = finished.model.state_dict()
@@ -96,14 +134,16 @@ def _publish(finished: Finished, params: Params, card: Card, paths: Paths, began
         raw_model_state=finished.raw_model_state,
         optimizer_state=finished.optimizer_state,
         history=finished.history,
-        about=asdict(card) | {"params": params.model_dump()},
+        about=asdict(card) | {"params": params.model_dump(include={"model", "train"})},
     )
-    dated = f"mnist_model_{began:%Y%m%d_%H%M%S}_acc{_accuracy_in_name(last)}.pth"
+    dated = f"mnist_model_{began}_acc{_accuracy_in_name(last)}.pth"
+    weights = weights_bytes(state, card)
     outputs = {
-        paths.model: weights_bytes(state, card),
+        paths.model: weights,
         paths.checkpoint: checkpoint,
-        paths.train_report / "history.csv": csv_bytes(HISTORY_COLUMNS, map(astuple, finished.history)),
-        paths.train_report / "metrics.json": json_bytes(_metrics(finished, card)),
+        paths.sums: sha256sums({paths.model.name: weights, paths.checkpoint.name: checkpoint}),
+        paths.history: csv_bytes(HISTORY_COLUMNS, map(astuple, finished.history)),
+        paths.train_metrics: json_bytes(_metrics(finished, card)),
         paths.dated_checkpoints / dated: checkpoint,
     }
     for path, content in outputs.items():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,21 +13,21 @@ from torch.nn import functional as F
 
 from mnist_dvc.augment import augment
 from mnist_dvc.data.digits import Digits, normalise
-from mnist_dvc.errors import DivergedError, ParamsError
+from mnist_dvc.errors import ArtifactError, DivergedError, ParamsError
 from mnist_dvc.inference import logits_of
 from mnist_dvc.model.blocks import set_dropout_generator
+from mnist_dvc.model.weights import kind_of
 from mnist_dvc.randomness import generator
 from mnist_dvc.training.events import EpochEnded, EpochRow, Event, Finished, Started, Stepped
-from mnist_dvc.training.optim import averaged, learning_rate, optimizer, set_learning_rate
+from mnist_dvc.training.optim import averaged, learning_rate, moments, optimizer, restore_moments, set_learning_rate
+from mnist_dvc.training.snapshot import TrainingState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from torch.optim.swa_utils import AveragedModel
+    from collections.abc import Iterator, Mapping
 
     from mnist_dvc.params import TrainParams
 
-__all__ = ["Job", "train"]
+__all__ = ["Job", "Training"]
 
 VALIDATION_BATCH = 250
 """Images per forward pass without gradients; larger ones fall out of the processor's cache."""
@@ -71,19 +72,6 @@ class Job:
         return self.steps_per_epoch * self.params.epochs
 
 
-@dataclass(slots=True, kw_only=True)
-class _State:
-    """Everything that a step changes beside the weights of the model: what would have to be kept to go on later."""
-
-    average: AveragedModel
-    adamw: torch.optim.AdamW
-    order: torch.Generator
-    distortion: torch.Generator
-    dropout: torch.Generator
-    step: int = 0
-    history: list[EpochRow] = field(default_factory=list)
-
-
 @dataclass(slots=True)
 class _Totals:
     """Sums over the steps of an epoch, on the device, read once at its end."""
@@ -92,107 +80,187 @@ class _Totals:
     correct: Tensor
     gradient_norm: Tensor
 
-
-def train(job: Job) -> Iterator[Event]:
-    """Run ``job`` and yield what happens: ``Started``, then ``Stepped`` and ``EpochEnded``, at last ``Finished``.
-
-    Raises:
-        DivergedError: a loss or gradient is not finite; the weights are those before that step.
-    """
-    state = _start(job)
-    yield Started(
-        epochs=job.params.epochs,
-        steps=job.steps,
-        device=job.device.type,
-        precision=job.precision,
-        train_images=len(job.digits),
-        validation_images=0 if job.validation is None else len(job.validation),
-    )
-    for _ in range(job.params.epochs):
-        yield from _epoch(job, state)
-    set_dropout_generator(job.model, None)
-    yield Finished(
-        model=state.average.module.eval(),
-        raw_model_state=job.model.state_dict(),
-        optimizer_state=state.adamw.state_dict(),
-        history=tuple(state.history),
-    )
+    @classmethod
+    def zero(cls, device: torch.device) -> _Totals:
+        return cls(*torch.zeros(3, device=device).unbind())
 
 
-def _start(job: Job) -> _State:
-    params = job.params
-    job.model.to(memory_format=torch.channels_last)
-    average = averaged(job.model, params.ema_decay)
-    dropout = generator(params.seed, "dropout", job.device)
-    set_dropout_generator(job.model, dropout)
-    return _State(
-        average=average,
-        adamw=optimizer(job.model, params),
-        order=generator(params.seed, "order", job.device),
-        distortion=generator(params.seed, "distortion", job.device),
-        dropout=dropout,
-    )
+class Training:
+    """One run of a job: an iterator of events, between any two of which its state can be captured or restored."""
 
+    def __init__(self, job: Job) -> None:
+        """``job.model`` is trained in place; everything else that a step changes is made here."""
+        params = job.params
+        self._job = job
+        job.model.to(memory_format=torch.channels_last)
+        self._average = averaged(job.model, params.ema_decay)
+        self._adamw = optimizer(job.model, params)
+        self._order = generator(params.seed, "order", job.device)
+        self._distortion = generator(params.seed, "distortion", job.device)
+        self._dropout = generator(params.seed, "dropout", job.device)
+        # The order of an epoch is drawn at its start: kept is what it was drawn from, not the permutation.
+        self._order_before_epoch = self._order.get_state()
+        self._totals = _Totals.zero(job.device)
+        self._history: list[EpochRow] = []
+        self._step = 0
 
-def _epoch(job: Job, state: _State) -> Iterator[Event]:
-    """One pass over the training images in a fresh order, and its row."""
-    began = time.perf_counter()
-    job.model.train()
-    totals = _Totals(*torch.zeros(3, device=job.device).unbind())
-    images = job.steps_per_epoch * job.params.batch_size
-    order_N = torch.randperm(len(job.digits), generator=state.order, device=job.device)
-    for start in range(0, images, job.params.batch_size):
-        _step(job, state, order_N[start : start + job.params.batch_size], totals)
-        yield Stepped(step=state.step)
-    seconds = time.perf_counter() - began
-    state.history.append(_row(job, state, totals))
-    yield EpochEnded(
-        row=state.history[-1],
-        images_per_second=images / seconds,
-        gradient_norm=float(totals.gradient_norm) / job.steps_per_epoch,
-    )
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return self._step
 
+    @property
+    def epochs_done(self) -> int:
+        """Epochs done, their validation included."""
+        return len(self._history)
 
-def _step(job: Job, state: _State, index_N: Tensor, totals: _Totals) -> None:
-    """One batch: distort, predict, step, average."""
-    params = job.params
-    images_N1HW, labels_N = job.digits.batch(index_N)
-    images_N1HW = normalise(augment(images_N1HW, params.augment, state.distortion))
-    with torch.autocast(job.device.type, dtype=torch.bfloat16, enabled=job.precision == "bfloat16"):
-        logits_NK = job.model(images_N1HW)
-    logits_NK = logits_NK.float()
-    loss = F.cross_entropy(logits_NK, labels_N, label_smoothing=params.label_smoothing)
-    state.adamw.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    norm = nn.utils.clip_grad_norm_(job.model.parameters(), params.gradient_clip)
-    rate = learning_rate(state.step, job.steps, params)
-    if not bool(torch.isfinite(loss.detach() + norm)):
-        raise DivergedError(
-            f"training diverged: step {state.step + 1} of {job.steps}: got loss {loss.item():.4g} and gradient norm "
-            f"{norm.item():.4g} at learning rate {rate:.3g}, expected finite numbers; try a smaller train.learning_rate"
+    def capture(self) -> TrainingState:
+        """Everything that decides how the training goes on; its tensors change with the next step."""
+        tensors = {
+            "order": self._order_before_epoch,
+            "distortion": self._distortion.get_state(),
+            "dropout": self._dropout.get_state(),
+            "totals": torch.stack((self._totals.loss, self._totals.correct, self._totals.gradient_norm)),
+        }
+        tensors |= {f"model/{name}": tensor for name, tensor in self._job.model.state_dict().items()}
+        tensors |= {f"average/{name}": tensor for name, tensor in self._average.state_dict().items()}
+        tensors |= {f"adamw/{name}": tensor for name, tensor in moments(self._adamw, self._job.model).items()}
+        return TrainingState(step=self._step, history=tuple(self._history), tensors=tensors)
+
+    def restore(self, state: TrainingState) -> None:
+        """Go on from ``state``, which a training of an equal job captured; to be called before the first event.
+
+        Raises:
+            ArtifactError: ``state`` does not fit this job; nothing is changed.
+        """
+        self._refuse_unfit(state)
+        tensors = state.tensors
+        self._order.set_state(tensors["order"])
+        self._order_before_epoch = tensors["order"]
+        self._distortion.set_state(tensors["distortion"])
+        self._dropout.set_state(tensors["dropout"])
+        self._totals = _Totals(*tensors["totals"].to(self._job.device).unbind())
+        self._job.model.load_state_dict(_under("model", tensors))
+        self._average.load_state_dict(_under("average", tensors))
+        restore_moments(self._adamw, self._job.model, _under("adamw", tensors))
+        self._history = list(state.history)
+        self._step = state.step
+        if state.step:  # the rate of the step before is part of the optimiser's published state
+            set_learning_rate(self._adamw, learning_rate(state.step - 1, self._job.steps, self._job.params))
+
+    def _refuse_unfit(self, state: TrainingState) -> None:
+        expected = {name: kind_of(tensor) for name, tensor in self.capture().tensors.items()}
+        got = {name: kind_of(tensor) for name, tensor in state.tensors.items()}
+        for name in sorted(expected.keys() | got.keys()):
+            if got.get(name) != expected.get(name):
+                raise ArtifactError(
+                    "snapshot", f"tensor {name}", got=got.get(name, "none"), expected=expected.get(name, "none")
+                )
+        epochs = len(state.history)
+        if (
+            not epochs * self._job.steps_per_epoch
+            <= state.step
+            <= min((epochs + 1) * self._job.steps_per_epoch, self._job.steps)
+        ):
+            raise ArtifactError("snapshot", "step", got=state.step, expected=f"one of epoch {epochs + 1}")
+
+    def events(self) -> Iterator[Event]:
+        """Train to the end and tell: ``Started``, then ``Stepped`` and ``EpochEnded``, at last ``Finished``.
+
+        Raises:
+            DivergedError: a loss or gradient is not finite; the weights are those before that step.
+        """
+        job = self._job
+        set_dropout_generator(job.model, self._dropout)
+        yield Started(
+            epochs=job.params.epochs,
+            steps=job.steps,
+            device=job.device.type,
+            precision=job.precision,
+            train_images=len(job.digits),
+            validation_images=0 if job.validation is None else len(job.validation),
+            step=self._step,
+            history=tuple(self._history),
         )
-    set_learning_rate(state.adamw, rate)
-    state.adamw.step()
-    state.average.update_parameters(job.model)
-    state.step += 1
-    totals.loss += loss.detach()
-    totals.correct += (logits_NK.detach().argmax(dim=1) == labels_N).sum()
-    totals.gradient_norm += norm
+        while len(self._history) < job.params.epochs:
+            yield from self._epoch()
+        set_dropout_generator(job.model, None)
+        yield Finished(
+            model=self._average.module.eval(),
+            raw_model_state=job.model.state_dict(),
+            optimizer_state=self._adamw.state_dict(),
+            history=tuple(self._history),
+        )
+
+    def _epoch(self) -> Iterator[Event]:
+        """What is left of one pass over the training images in a fresh order, and its row."""
+        job, size = self._job, self._job.params.batch_size
+        began, images = time.perf_counter(), 0
+        job.model.train()
+        order_N = torch.randperm(len(job.digits), generator=self._order, device=job.device)
+        while self._step < (len(self._history) + 1) * job.steps_per_epoch:
+            start = (self._step - len(self._history) * job.steps_per_epoch) * size
+            self._train_on(order_N[start : start + size])
+            images += size
+            yield Stepped(step=self._step)
+        seconds = time.perf_counter() - began
+        row, gradient_norm = self._row(), float(self._totals.gradient_norm) / job.steps_per_epoch
+        self._history.append(row)
+        self._totals = _Totals.zero(job.device)
+        self._order_before_epoch = self._order.get_state()
+        yield EpochEnded(row=row, images_per_second=images / seconds, gradient_norm=gradient_norm)
+
+    def _train_on(self, index_N: Tensor) -> None:
+        """One batch: distort, predict, step, average."""
+        job, params = self._job, self._job.params
+        images_N1HW, labels_N = job.digits.batch(index_N)
+        images_N1HW = normalise(augment(images_N1HW, params.augment, self._distortion))
+        with torch.autocast(job.device.type, dtype=torch.bfloat16, enabled=job.precision == "bfloat16"):
+            logits_NK = job.model(images_N1HW)
+        logits_NK = logits_NK.float()
+        loss = F.cross_entropy(logits_NK, labels_N, label_smoothing=params.label_smoothing)
+        self._adamw.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(job.model.parameters(), params.gradient_clip)
+        rate = learning_rate(self._step, job.steps, params)
+        if not bool(torch.isfinite(loss.detach() + norm)):
+            raise DivergedError(
+                f"training diverged: step {self._step + 1} of {job.steps}: got loss {loss.item():.4g} and gradient "
+                f"norm {norm.item():.4g} at learning rate {rate:.3g}, expected finite numbers; try a smaller "
+                "train.learning_rate"
+            )
+        set_learning_rate(self._adamw, rate)
+        self._adamw.step()
+        self._average.update_parameters(job.model)
+        self._step += 1
+        self._totals.loss += loss.detach()
+        self._totals.correct += (logits_NK.detach().argmax(dim=1) == labels_N).sum()
+        self._totals.gradient_norm += norm
+
+    def _row(self) -> EpochRow:
+        """The figures of the epoch that the totals were summed over."""
+        job, totals = self._job, self._totals
+        val_loss, val_accuracy = (None, None)
+        if job.validation is not None:
+            val_loss, val_accuracy = _validate(self._average.module, job.validation)
+            if not math.isfinite(val_loss):
+                raise DivergedError(
+                    f"training diverged: step {self._step} of {job.steps}: got validation loss {val_loss}, expected a "
+                    "finite number; try a smaller train.learning_rate"
+                )
+        return EpochRow(
+            epoch=len(self._history) + 1,
+            train_loss=float(totals.loss) / job.steps_per_epoch,
+            val_loss=val_loss,
+            train_accuracy=float(totals.correct) / (job.steps_per_epoch * job.params.batch_size),
+            val_accuracy=val_accuracy,
+            lr=learning_rate(self._step - 1, job.steps, job.params),
+        )
 
 
-def _row(job: Job, state: _State, totals: _Totals) -> EpochRow:
-    """The figures of the epoch that ``totals`` were summed over."""
-    val_loss, val_accuracy = (None, None)
-    if job.validation is not None:
-        val_loss, val_accuracy = _validate(state.average.module, job.validation)
-    return EpochRow(
-        epoch=len(state.history) + 1,
-        train_loss=float(totals.loss) / job.steps_per_epoch,
-        val_loss=val_loss,
-        train_accuracy=float(totals.correct) / (job.steps_per_epoch * job.params.batch_size),
-        val_accuracy=val_accuracy,
-        lr=learning_rate(state.step - 1, job.steps, job.params),
-    )
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with ``prefix/``, without it."""
+    return {name.removeprefix(f"{prefix}/"): t for name, t in tensors.items() if name.startswith(f"{prefix}/")}
 
 
 def _validate(model: nn.Module, validation: Digits) -> tuple[float, float]:

@@ -34,7 +34,7 @@ HISTORY_COLUMNS = tuple(field.name for field in fields(EpochRow))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """The first event: what is about to run, with ``auto`` resolved."""
+    """The first event: what is about to run, with ``auto`` resolved, and what an earlier process did of it."""
 
     epochs: int
     steps: int
@@ -42,6 +42,8 @@ class Started:
     precision: str
     train_images: int
     validation_images: int
+    step: int
+    history: tuple[EpochRow, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,11 +9,13 @@ import torch
 from torch.optim.swa_utils import AveragedModel
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor, nn
 
     from mnist_dvc.params import TrainParams
 
-__all__ = ["averaged", "learning_rate", "optimizer", "set_learning_rate"]
+__all__ = ["averaged", "learning_rate", "moments", "optimizer", "restore_moments", "set_learning_rate"]
 
 BETAS = (0.9, 0.99)
 START_DIVISOR = 10.0
@@ -65,6 +67,41 @@ def set_learning_rate(adamw: torch.optim.Optimizer, rate: float) -> None:
     """Make ``rate`` the learning rate of every group of ``adamw``."""
     for group in adamw.param_groups:
         group["lr"] = rate
+
+
+def moments(adamw: torch.optim.AdamW, model: nn.Module) -> dict[str, Tensor]:
+    """AdamW's own state as ``moment/parameter`` names; zeros where no step was done yet."""
+    return {
+        f"{key}/{name}": tensor
+        for name, parameter in _in_order(adamw, model)
+        for key, tensor in (adamw.state.get(parameter) or _no_moments(parameter)).items()
+    }
+
+
+def restore_moments(adamw: torch.optim.AdamW, model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Put back what :func:`moments` gave for an equal model.
+
+    Each tensor gets the memory layout of its parameter, which the fused kernel takes for granted.
+    """
+    for name, parameter in _in_order(adamw, model):
+        fresh = _no_moments(parameter)
+        adamw.state[parameter] = {key: tensor.copy_(state[f"{key}/{name}"]) for key, tensor in fresh.items()}
+
+
+def _in_order(adamw: torch.optim.AdamW, model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """Names and parameters in the order in which AdamW keeps their state, which shows in its published bytes."""
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    return [(names[parameter], parameter) for group in adamw.param_groups for parameter in group["params"]]
+
+
+def _no_moments(parameter: nn.Parameter) -> dict[str, Tensor]:
+    """What fused AdamW makes of a parameter at its first step."""
+    data = parameter.detach()
+    return {
+        "step": torch.zeros((), dtype=torch.float32, device=data.device),
+        "exp_avg": torch.zeros_like(data, memory_format=torch.preserve_format),
+        "exp_avg_sq": torch.zeros_like(data, memory_format=torch.preserve_format),
+    }
 
 
 def averaged(model: nn.Module, decay: float) -> AveragedModel:

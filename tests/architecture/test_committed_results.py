@@ -56,7 +56,7 @@ def tracked(stage: str) -> dict[str, str]:
     return {name: md5(name) for name in [*code, *metrics]}
 
 
-@pytest.mark.parametrize("stage", ["prepare", "train", "evaluate"])
+@pytest.mark.parametrize("stage", ["prepare", "train", "evaluate", "export"])
 def test_results_come_from_this_code_and_these_params(stage: str) -> None:
     assert stale(stage, tracked(stage), yaml("params.yaml")) == [], "run `dvc repro` and commit what it writes"
 

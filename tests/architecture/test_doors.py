@@ -59,7 +59,7 @@ def writes_files(source: str) -> list[str]:
             if isinstance(value, ast.Constant) and isinstance(value.value, str)
         ]
         opens = name in {"open", "fdopen"} and any(set("wax+") & set(mode) and len(mode) <= 3 for mode in literals)
-        if opens or name in shorthands:
+        if opens or name in shorthands or dotted(node.func) == "os.write":
             found.append(f"line {node.lineno}: {name}")
     return found
 
@@ -79,13 +79,14 @@ DOORS: dict[str, tuple[Callable[[str], list[str]], set[str], str]] = {
         {"training/checkpoint.py"},
         "from torch import load\nload('x')",
     ),
-    "pictures": (uses("PIL"), set(), "from PIL import Image"),
+    "pictures": (uses("PIL"), {"image.py"}, "from PIL import Image"),
     "TensorBoard": (
         uses("tensorboard", "torch.utils.tensorboard", "tensorboardX"),
         {"report/tensorboard.py"},
         "import torch.utils.tensorboard as tb",
     ),
     "matplotlib": (uses("matplotlib"), {"report/figures.py"}, "import matplotlib.pyplot as plt"),
+    "ONNX": (uses("onnx", "onnxruntime", "onnxscript", "torch.onnx"), {"onnx.py"}, "from torch.onnx import export"),
     "torchvision": (uses("torchvision"), {"data/sources.py"}, "from torchvision.datasets import MNIST"),
     "DVC": (uses("dvc"), set(), "import dvc.api"),
     "YAML": (uses("ruamel", "yaml"), {"params.py"}, "import yaml"),
@@ -103,6 +104,13 @@ DOORS: dict[str, tuple[Callable[[str], list[str]], set[str], str]] = {
         "import numpy as np\nnp.random.seed(0)",
     ),
     "writing": (writes_files, {"files.py"}, "from pathlib import Path\nPath('x').write_text('y')"),
+    "safetensors": (
+        uses("safetensors"),
+        {"model/weights.py", "training/snapshot.py"},
+        "import safetensors.torch",
+    ),
+    "locks": (uses("filelock", "fcntl"), {"files.py"}, "from filelock import FileLock"),
+    "signals": (uses("signal"), {"cli.py", "stages/interruption.py"}, "import signal"),
     "evaluated text": (uses("eval", "exec", "compile", "importlib"), set(), "eval('1')"),
 }  # fmt: skip
 
@@ -129,6 +137,31 @@ def test_each_writing_mode_is_seen(mode: str) -> None:
     assert writes_files(f"open('f', '{mode}')")
     assert writes_files(f"path.open(mode='{mode}')")
     assert not writes_files("open('f', 'rb')")
+
+
+def unguarded_loads(source: str) -> list[str]:
+    """Calls of torch.load that do not say ``weights_only=True`` in so many words."""
+    return [
+        f"line {node.lineno}"
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call)
+        and dotted(node.func) in {"torch.load", "load"}
+        and not any(
+            k.arg == "weights_only" and isinstance(k.value, ast.Constant) and k.value.value is True
+            for k in node.keywords
+        )
+    ]
+
+
+def test_torch_load_reads_weights_only() -> None:
+    source = MODULES["training/checkpoint.py"]
+    assert source.count("torch.load(") == 1
+    assert unguarded_loads(source) == []
+
+
+@pytest.mark.parametrize("call", ["load(f)", "torch.load(f, weights_only=False)", "torch.load(f, weights_only=x)"])
+def test_the_check_of_torch_load_can_fail(call: str) -> None:
+    assert unguarded_loads(call) == ["line 1"]
 
 
 def random_calls(source: str) -> list[str]:

@@ -133,7 +133,7 @@ def test_read_refuses_a_file_that_is_too_large(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(idx, "LARGEST_FILE", 10)
     path = tmp_path / "large"
     path.write_bytes(CONTENT)
-    with pytest.raises(DataError, match="size: got 76 bytes, expected at most 10"):
+    with pytest.raises(DataError, match="size: got more than 10 bytes, expected an IDX file"):
         read_idx_bytes(path)
 
 

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import pytest
 import safetensors.torch
 import torch
+from helpers import FIXTURES, NO_FILES, ROOT
 
 from mnist_dvc.errors import ArtifactError
+from mnist_dvc.files import SUMS, sha256sums
 from mnist_dvc.model import NETWORKS, build
 from mnist_dvc.model.weights import METADATA_KEY, Card, read_model, weights_bytes
 from mnist_dvc.params import ModelParams
@@ -43,7 +47,8 @@ def test_bytes_do_not_depend_on_layout_or_process() -> None:
     }
     assert weights_bytes(laid_out, CARD) == here
     code = (
-        "import sys, hashlib; sys.path[:0] = ['tests', 'tests/model']; import test_weights as t;"
+        f"import sys, hashlib; sys.path[:0] = [{str(ROOT / 'tests')!r}, {str(ROOT / 'tests/model')!r}]\n"
+        "import test_weights as t;"
         "print(hashlib.sha256(t.weights_bytes(t.state(), t.CARD)).hexdigest())"
     )
     digests = {subprocess.check_output([sys.executable, "-c", code], text=True) for _ in range(2)}
@@ -59,20 +64,65 @@ def changed_header(content: bytes, **changes: object) -> bytes:
     return len(text).to_bytes(8, "little") + text + content[8 + length :]
 
 
+def signed(content: bytes) -> bytes:
+    """``content`` with the digest that belongs to it, as someone who means ill would hand it over."""
+    length = int.from_bytes(content[:8], "little")
+    told = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][METADATA_KEY])
+    blank = content.replace(told["sha256"].encode(), b"0" * 64, 1)
+    return blank.replace(b"0" * 64, hashlib.sha256(blank).hexdigest().encode(), 1)
+
+
+def deep(depth: int) -> bytes:
+    header = json.dumps({"__metadata__": {METADATA_KEY: "[" * depth}}).encode()
+    return len(header).to_bytes(8, "little") + header
+
+
+def nan_in(name: str) -> dict[str, torch.Tensor]:
+    values = state()
+    values[name] = values[name].clone()
+    values[name].view(-1)[0] = torch.nan
+    return values
+
+
 GOOD = weights_bytes(state(), CARD)
+NO_CARD = {"network": "compact"}
 BAD = {
-    "empty": (b"", "content: got damage"),
-    "text": (b"not a model", "content: got damage"),
-    "truncated": (GOOD[:-100], "content: got damage"),
-    "header length": (b"\xff" * 8 + GOOD[8:], "content: got damage"),
-    "no metadata": (safetensors.torch.save(state()), "content: got damage"),
-    "other schema": (changed_header(GOOD, schema=2), "schema 2, expected 1"),
-    "unknown network": (changed_header(GOOD, network="os.system"), "KeyError: 'os.system'"),
-    "other network": (changed_header(GOOD, network="reference"), "tensors: got Error"),
-    "tensor missing": (weights_bytes({k: v for k, v in state().items() if k != "head.3.bias"}, CARD), "head.3.bias"),
-    "tensor too many": (weights_bytes(state() | {"extra": torch.zeros(1)}, CARD), "extra"),
-    "tensor of another shape": (weights_bytes(state() | {"head.3.bias": torch.zeros(11)}, CARD), "size mismatch"),
-}
+    "empty": (b"", "header: got damage"),
+    "text": (b"not a model", "header: got damage"),
+    "html": (b"<!doctype html><title>404</title>" * 100, "header: got damage"),
+    "too large": (bytes(2**20 + 1), "size: got more than 1,048,576 bytes"),
+    "only zeros": (bytes(1000), "header: got damage"),
+    "truncated": (GOOD[:-100], "SHA-256: got"),
+    "cut in the header": (GOOD[:100], "header: got damage"),
+    "one byte more": (GOOD + b"x", "SHA-256: got"),
+    "header length": (b"\xff" * 8 + GOOD[8:], "header: got damage"),
+    "no metadata": (safetensors.torch.save(state()), "header: got damage"),
+    "nested text": (deep(50_000), "header: got damage (RecursionError)"),
+    "older schema": (changed_header(GOOD, schema=1), "schema: got 1, expected 2, so train it again"),
+    "later schema": (changed_header(GOOD, schema=3), "schema: got 3, expected 2"),
+    "schema of another type": (changed_header(GOOD, schema="2"), "schema: got '2', expected 2"),
+    "card incomplete": (changed_header(GOOD, card=NO_CARD), "header: got damage (ValidationError)"),
+    "card of other types": (changed_header(GOOD, card=asdict(CARD) | {"network": ["compact"]}), "ValidationError"),
+    "card naming code": (changed_header(GOOD, card=asdict(CARD) | {"_target_": "os.system"}), "ValidationError"),
+    "unsigned change": (changed_header(GOOD, card=asdict(CARD) | {"dataset": "mnist-5k"}), "SHA-256: got"),
+    "digest of another type": (changed_header(GOOD, sha256=7), "ValidationError"),
+    "tensors out of bounds": (
+        signed(GOOD.replace(b'"data_offsets":[0,', b'"data_offsets":[9,', 1)), "content: got damage"
+    ),
+    "unknown network": (signed(weights_bytes(state(), replace(CARD, network="os.system"))), "got 'os.system'"),
+    "other network": (weights_bytes(state(), replace(CARD, network="reference")), "of reference: got"),
+    "tensor missing": (
+        weights_bytes({k: v for k, v in state().items() if k != "head.3.bias"}, CARD), "got nothing, expected float32"
+    ),
+    "tensor too many": (weights_bytes(state() | {"extra": torch.zeros(1)}, CARD), "'extra' of compact: got float32"),
+    "tensor of another shape": (
+        weights_bytes(state() | {"head.3.bias": torch.zeros(11)}, CARD), "got float32 (11,), expected float32 (10,)"
+    ),
+    "tensor of another type": (
+        weights_bytes(state() | {"head.3.bias": torch.zeros(10).double()}, CARD), "got float64 (10,), expected float32"
+    ),
+    "NaN": (weights_bytes(nan_in("head.3.bias"), CARD), "'head.3.bias': got NaN or infinity, expected finite"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -91,3 +141,56 @@ def test_unfit_file_is_refused(tmp_path: Path, name: str) -> None:
 def test_missing_file_says_what_makes_it(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="expected the model that `train` writes"):
         read_model(tmp_path / "model.safetensors")
+
+
+def test_change_that_is_signed_is_another_model_so_the_table_above_tests_more_than_the_digest(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(signed(changed_header(GOOD, card=asdict(CARD) | {"dataset": "mnist-5k"})))
+    assert read_model(path)[1].dataset == "mnist-5k"
+
+
+@pytest.mark.parametrize("kind", sorted(NO_FILES.keys() - {"circle"}))
+def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "model.safetensors"
+    NO_FILES[kind](path)
+    with pytest.raises(ArtifactError, match="file: got (nothing|something else than a file), expected the model"):
+        read_model(path)
+
+
+def test_link_to_a_model_is_followed_as_dvc_may_link_into_its_cache(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_bytes(GOOD)
+    (tmp_path / "model.safetensors").symlink_to(tmp_path / "cache")
+    assert read_model(tmp_path / "model.safetensors")[1] == CARD
+
+
+def test_another_model_than_the_one_on_record_is_refused(tmp_path: Path) -> None:
+    """A valid file in the place of another: DVC trusts the cache by its permissions and hands it over."""
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(GOOD)
+    (tmp_path / SUMS).write_bytes(sha256sums({path.name: GOOD}))
+    assert read_model(path)[1] == CARD
+    path.write_bytes(weights_bytes(state(seed=1), CARD))
+    with pytest.raises(ArtifactError, match="SHA-256: got .*, expected .*, as in SHA256SUMS beside it"):
+        read_model(path)
+    (tmp_path / SUMS).unlink()
+    assert read_model(path)[1] == CARD
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "0  other.safetensors\n", "\0" * 100])
+def test_record_that_does_not_name_the_file_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(GOOD)
+    (tmp_path / SUMS).write_text(text)
+    with pytest.raises(ArtifactError, match="list of digests: got nothing for model.safetensors"):
+        read_model(path)
+
+
+def test_file_of_the_first_schema_is_refused_in_words() -> None:
+    with pytest.raises(ArtifactError, match="schema: got 1, expected 2, so train it again"):
+        read_model(FIXTURES / "model-schema-1.safetensors")
+
+
+def test_file_of_the_second_schema_is_read() -> None:
+    model, card = read_model(FIXTURES / "model-schema-2.safetensors")
+    assert (card.network, card.parameters) == ("compact", 19_386)
+    assert sum(parameter.numel() for parameter in model.parameters()) == 19_386

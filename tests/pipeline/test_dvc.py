@@ -3,65 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
 
 import pytest
-from helpers import ROOT
+from repository import Repository
 
 pytestmark = pytest.mark.pipeline
 
 SMALL = ("data.source=sample", "model.name=compact", "train.epochs=2", "train.batch_size=100")
-
-
-class Repository:
-    """A git repository that holds what this working tree would commit, with short params on the bundled sample."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        listed = subprocess.check_output(
-            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, text=True
-        )
-        for name in filter(None, listed.split("\0")):
-            if (ROOT / name).is_file() and not name.startswith("reports/") and name != "dvc.lock":
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, folder / name)
-        self.git("init", "--quiet", "--initial-branch=main")
-        self.commit("start")
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """This interpreter's programs first, this copy's package before any other, and no network by mistake."""
-        identity = {
-            f"GIT_{who}_{what}": "tester@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
-        }
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        return os.environ | identity | {"PATH": path, "PYTHONPATH": "", "DVC_NO_ANALYTICS": "1", "COLUMNS": "250"}
-
-    def git(self, *arguments: str) -> str:
-        return self.run("git", *arguments)
-
-    def dvc(self, *arguments: str) -> str:
-        return self.run("dvc", *arguments)
-
-    def run(self, *command: str) -> str:
-        result = subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False, timeout=300
-        )
-        assert result.returncode == 0, f"{command}: exit {result.returncode}\n{result.stdout}\n{result.stderr}"
-        return result.stdout + result.stderr
-
-    def commit(self, message: str) -> None:
-        self.git("add", "--all")
-        self.git("commit", "--quiet", "--message", message)
-
-    def metrics(self, stage: str = "test") -> dict[str, Any]:
-        loaded: dict[str, Any] = json.loads((self.folder / f"reports/{stage}/metrics.json").read_text())
-        return loaded
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +25,12 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 
 
 def test_first_run_gives_every_output_and_a_clean_status(repository: Repository) -> None:
-    for name in ("models/model.safetensors", "models/checkpoint.pth", "reports/test/confusion.png"):
+    for name in (
+        "models/model.safetensors",
+        "models/checkpoint.pth",
+        "models/model.onnx",
+        "reports/test/confusion.png",
+    ):
         assert (repository.folder / name).is_file()
     assert repository.metrics()["dataset"] == "mnist-5k"
     assert "up to date" in repository.dvc("status")
@@ -85,14 +40,14 @@ def test_first_run_gives_every_output_and_a_clean_status(repository: Repository)
 def test_second_repro_does_nothing(repository: Repository) -> None:
     before = (repository.folder / "dvc.lock").read_bytes()
     told = repository.dvc("repro")
-    assert told.count("didn't change, skipping") == 3
+    assert told.count("didn't change, skipping") == 4
     assert "Running stage" not in told
     assert (repository.folder / "dvc.lock").read_bytes() == before
 
 
 def test_forced_repro_gives_the_same_bytes(repository: Repository) -> None:
     before = (repository.folder / "dvc.lock").read_bytes()
-    assert repository.dvc("repro", "--force").count("Running stage") == 3
+    assert repository.dvc("repro", "--force").count("Running stage") == 4
     assert (repository.folder / "dvc.lock").read_bytes() == before
     assert repository.git("status", "--porcelain") == ""
 

@@ -9,7 +9,16 @@ from mnist_dvc.report.console import ConsoleReport
 from mnist_dvc.report.text import duration, per_cent
 from mnist_dvc.training.events import EpochEnded, EpochRow, Started, Stepped
 
-STARTED = Started(epochs=2, steps=428, device="cpu", precision="bfloat16", train_images=55_000, validation_images=5_000)
+STARTED = Started(
+    epochs=2,
+    steps=428,
+    device="cpu",
+    precision="bfloat16",
+    train_images=55_000,
+    validation_images=5_000,
+    step=0,
+    history=(),
+)
 ROW = EpochRow(epoch=1, train_loss=0.4, val_loss=0.07, train_accuracy=0.87, val_accuracy=0.9768, lr=0.02)
 ENDED = EpochEnded(row=ROW, images_per_second=5789.0, gradient_norm=1.0)
 EMPTY = EpochEnded(

@@ -34,7 +34,7 @@ def written(folder: Path) -> EventAccumulator:
 
 
 def test_each_epoch_is_a_point_under_the_fixed_tags_in_one_run(tmp_path: Path) -> None:
-    with TensorBoardReport(tmp_path) as report:
+    with TensorBoardReport(tmp_path, say=print) as report:
         report.handle(Stepped(step=1))
         for epoch in (1, 2, 4):
             report.handle(ended(epoch))
@@ -49,12 +49,12 @@ def test_each_epoch_is_a_point_under_the_fixed_tags_in_one_run(tmp_path: Path) -
 
 
 def test_epochs_are_visible_before_the_run_ends(tmp_path: Path) -> None:
-    with TensorBoardReport(tmp_path) as report:
+    with TensorBoardReport(tmp_path, say=print) as report:
         report.handle(ended(1))
         assert written(tmp_path).Scalars("lr")[0].value == pytest.approx(0.25)
 
 
 def test_without_validation_there_are_no_such_curves(tmp_path: Path) -> None:
-    with TensorBoardReport(tmp_path) as report:
+    with TensorBoardReport(tmp_path, say=print) as report:
         report.handle(ended(1, val=None))
     assert set(written(tmp_path).Tags()["scalars"]) == TAGS - {"loss/val", "accuracy/val"}

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 from helpers import params, raw_digits, read_csv
 
 from mnist_dvc.data.prepared import Prepared, write_prepared
 from mnist_dvc.data.splits import split
 from mnist_dvc.errors import ArtifactError, DataError
+from mnist_dvc.model.weights import read_model, weights_bytes
 from mnist_dvc.stages.evaluate import evaluate
 from mnist_dvc.stages.train import train
 
@@ -75,7 +77,7 @@ def test_training_without_validation_can_be_evaluated(workspace: Paths) -> None:
     write_prepared(workspace.prepared, raw, split(raw, validation=0, seed=0), validation=0, seed=0)
     train(params(), workspace)
     assert next(workspace.dated_checkpoints.iterdir()).name.endswith("_accnone.pth")
-    metrics = json.loads((workspace.train_report / "metrics.json").read_text())
+    metrics = json.loads((workspace.train_metrics).read_text())
     assert "val_accuracy" not in metrics
     evaluate(params(), workspace)
     assert (trained_curves := workspace.test_report / "curves.png").stat().st_size > 1000, trained_curves
@@ -101,14 +103,14 @@ def test_model_of_another_split_is_never_scored(trained: Paths) -> None:
 
 @pytest.mark.parametrize("text", ["", "epoch,train_loss\n1,abc\n", "epoch,train_loss\n1\n"])
 def test_damaged_history_is_refused(trained: Paths, text: str) -> None:
-    (trained.train_report / "history.csv").write_text(text)
+    trained.history.write_text(text)
     with pytest.raises(ArtifactError, match=r"history\.csv"):
         evaluate(params(), trained)
     assert not trained.test_report.exists()
 
 
 def test_missing_inputs_say_what_makes_them(trained: Paths) -> None:
-    (trained.train_report / "history.csv").unlink()
+    trained.history.unlink()
     with pytest.raises(ArtifactError, match="the history that `train` writes"):
         evaluate(params(), trained)
     trained.model.unlink()
@@ -121,3 +123,24 @@ def test_damaged_test_images_are_refused(trained: Paths) -> None:
     path.write_bytes(path.read_bytes()[:-500])
     with pytest.raises(DataError, match="got damage"):
         evaluate(params(), trained)
+
+
+def test_another_model_than_the_recorded_one_is_refused(trained: Paths) -> None:
+    """A whole model of the same data in the place of the one that the commit names, as a changed cache delivers it."""
+    record = trained.sums.read_bytes()
+    train(params(seed=2), trained)
+    trained.sums.write_bytes(record)
+    with pytest.raises(ArtifactError, match="as in SHA256SUMS beside it"):
+        evaluate(params(), trained)
+    assert not trained.test_report.exists()
+
+
+def test_model_that_computes_no_numbers_is_refused(trained: Paths) -> None:
+    """Its weights are finite; what comes of them is not."""
+    model, card = read_model(trained.model)
+    state = {name: torch.full_like(t, 1e38) if t.ndim > 1 else t for name, t in model.state_dict().items()}
+    trained.sums.unlink()
+    trained.model.write_bytes(weights_bytes(state, card))
+    with pytest.raises(ArtifactError, match="logits of the test images: got NaN or infinity"):
+        evaluate(params(), trained)
+    assert not trained.test_report.exists()

@@ -42,4 +42,4 @@ def test_folder_becomes_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_refused_source_changes_nothing(tmp_path: Path) -> None:
     with pytest.raises(DataError):
         run(tmp_path, "nowhere")
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [".mnist_dvc"]  # the lock

@@ -15,7 +15,7 @@ from mnist_dvc.errors import DivergedError, ParamsError
 from mnist_dvc.inference import logits_of
 from mnist_dvc.model import build
 from mnist_dvc.params import ModelParams
-from mnist_dvc.training.engine import Job, train
+from mnist_dvc.training.engine import Job, Training
 from mnist_dvc.training.events import EpochEnded, Finished, Started, Stepped
 
 CPU = torch.device("cpu")
@@ -31,7 +31,7 @@ def job(
 
 
 def finish(job: Job) -> Finished:
-    *_, last = train(job)
+    *_, last = Training(job).events()
     assert isinstance(last, Finished)
     return last
 
@@ -45,7 +45,7 @@ def same(a: dict[str, Any], b: dict[str, Any]) -> bool:
 
 
 def test_events_come_in_order() -> None:
-    events = list(train(job(epochs=2, batch_size=40)))
+    events = list(Training(job(epochs=2, batch_size=40)).events())
     kinds = [type(event) for event in events]
     assert kinds == [Started, *([Stepped] * 5 + [EpochEnded]) * 2, Finished]
     assert [event.step for event in events if isinstance(event, Stepped)] == list(range(1, 11))
@@ -63,7 +63,7 @@ def test_it_learns() -> None:
 
 
 def test_incomplete_last_batch_is_left_out() -> None:
-    events = list(train(job(epochs=1, batch_size=60)))
+    events = list(Training(job(epochs=1, batch_size=60)).events())
     assert sum(isinstance(event, Stepped) for event in events) == 3
 
 
@@ -163,7 +163,7 @@ def test_batch_larger_than_the_training_set_is_a_params_error() -> None:
 @pytest.mark.parametrize("fault", ["loss", "gradient"])
 def test_divergence_stops_before_the_step(fault: str) -> None:
     bad = job(gradient_clip=1.0)
-    events = train(bad)
+    events = Training(bad).events()
     list(itertools.islice(events, 3))
     before = copy.deepcopy(bad.model.state_dict())
     parameter = next(bad.model.parameters())

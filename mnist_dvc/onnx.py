@@ -1,0 +1,107 @@
+"""A network as the bytes of an ONNX file that takes pixels in [0, 1], and the logits that such bytes give."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch import nn
+
+from mnist_dvc.data.arrays import SIDE
+from mnist_dvc.data.digits import normalise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+__all__ = ["onnx_bytes", "onnx_logits"]
+
+INPUT, OUTPUT = "images", "logits"
+LOG_ERRORS = 3
+"""Level of onnxruntime's log from which on it prints."""
+
+
+class _FromPixels(nn.Module):
+    """The normalisation is part of the file, so that who uses it need not know of it."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images_N1HW: Tensor) -> Tensor:
+        """(N, 1, 28, 28), float32 in [0, 1], to logits (N, 10)."""
+        logits_NK: Tensor = self.network(normalise(images_N1HW.clone()))
+        return logits_NK
+
+
+def onnx_bytes(model: nn.Module, opset: int, properties: Mapping[str, str]) -> bytes:
+    """``model`` in evaluation mode as an ONNX file: same weights, properties and versions, same bytes.
+
+    Its input ``images`` is (N, 1, 28, 28), float32 from 0, background, to 1, ink, for any N; its output ``logits`` is
+    (N, 10), float32.
+
+    Args:
+        model: takes normalised images on the CPU.
+        opset: version of the ONNX operators, 18 to 23.
+        properties: what the file says of itself.
+    """
+    sample_N1HW = torch.zeros(2, 1, SIDE, SIDE)
+    with _quiet():
+        program = torch.onnx.export(
+            _FromPixels(model).eval(),
+            (sample_N1HW,),
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            opset_version=opset,
+            dynamo=True,
+            dynamic_shapes=({0: torch.export.Dim("N")},),
+            verbose=False,
+        )
+    if program is None:
+        raise RuntimeError("torch.onnx.export gave no program")
+    proto = program.model_proto
+    _strip(proto)
+    onnx.helper.set_model_props(proto, dict(properties))
+    onnx.checker.check_model(proto, full_check=True)
+    content: bytes = proto.SerializeToString(deterministic=True)
+    return content
+
+
+def onnx_logits(content: bytes, images_N1HW: NDArray[np.float32], batch_size: int) -> NDArray[np.float32]:
+    """Logits (N, 10) that the ONNX file ``content`` gives for images in [0, 1], ``batch_size`` at a time."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = LOG_ERRORS
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    parts = range(0, len(images_N1HW), batch_size)
+    return np.concatenate([session.run([OUTPUT], {INPUT: images_N1HW[at : at + batch_size]})[0] for at in parts])
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep to itself what the exporter thinks of its own libraries; that it failed it says with an error."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+def _strip(proto: onnx.ModelProto) -> None:
+    """Take out the exporter's notes: they hold stack traces with the paths of this machine, and double the size."""
+    graph = proto.graph
+    for part in (proto, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")

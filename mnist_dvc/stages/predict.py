@@ -1,0 +1,154 @@
+"""``predict``: the published model on pictures of the user's own, as a table or as JSON lines."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from mnist_dvc.data.digits import normalise
+from mnist_dvc.errors import ArtifactError, ImageError
+from mnist_dvc.image import LARGEST_FILE, Picture, parse_picture, read_picture
+from mnist_dvc.model.weights import read_model
+from mnist_dvc.report.tables import answers_table
+from mnist_dvc.runtime import set_up
+from mnist_dvc.training.checkpoint import read_checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from torch import Tensor, nn
+
+__all__ = ["predict"]
+
+STANDARD_INPUT = "-"
+CHECKPOINTS = (".pth", ".pt")
+BATCH = 100
+"""So many pictures are in memory, and in a table, at a time."""
+DIGITS = 6
+"""Decimal places, beyond which float32 logits say nothing."""
+
+
+def predict(sources: Iterable[str], model_path: Path, *, as_json: bool) -> None:
+    """Print an answer for each picture, in order, as they come.
+
+    Args:
+        sources: files, folders (their files by name, without hidden ones and folders), or ``-`` for standard input.
+        model_path: the model that ``train`` wrote, or its checkpoint.
+        as_json: JSON lines instead of tables.
+
+    Raises:
+        ArtifactError: the model is missing or damaged.
+        ImageError: after all answers, if any of them was a refusal.
+    """
+    set_up(threads=1)
+    read = read_checkpoint if model_path.suffix in CHECKPOINTS else read_model
+    model, _ = read(model_path)
+    model.to(memory_format=torch.channels_last)
+    pictures = (found for source in sources for found in _pictures(source))
+    total = refused = 0
+    while batch := list(itertools.islice(pictures, BATCH)):
+        answers = _answers(model, batch, model_path)
+        _show(answers, as_json=as_json)
+        total += len(answers)
+        refused += sum("error" in answer for answer in answers)
+    if refused:
+        raise ImageError("pictures", "not read", got=f"{refused} of {total}", expected="none")
+
+
+def _pictures(source: str) -> Iterator[tuple[str, Picture | ImageError]]:
+    """The picture that ``source`` names or the pictures in it, each under its name, or why it is none."""
+    try:
+        names = _names(source)
+    except ImageError as error:
+        yield source, error
+        return
+    for name in names:
+        try:
+            yield name, _standard_input() if source == STANDARD_INPUT else read_picture(Path(name))
+        except ImageError as error:
+            yield name, error
+
+
+def _names(source: str) -> list[str]:
+    """``source`` itself, or the names of the files in the folder that it is.
+
+    Raises:
+        ImageError: there is no file in it, or the system does not let us look.
+    """
+    folder = Path(source)
+    try:
+        if source in ("", STANDARD_INPUT) or not folder.is_dir():  # an empty name is not the current folder
+            return [source]
+        names = sorted(str(path) for path in folder.iterdir() if not path.name.startswith(".") and not path.is_dir())
+    except OSError as error:
+        raise ImageError(folder, "folder", got=error.strerror, expected="one that can be read") from error
+    if not names:
+        raise ImageError(folder, "folder", got="no files", expected="pictures")
+    return names
+
+
+def _standard_input() -> Picture:
+    """The picture on standard input.
+
+    Raises:
+        ImageError: there is none, or ``parse_picture`` refuses it.
+    """
+    try:
+        content = sys.stdin.buffer.read(LARGEST_FILE + 1)
+    except (AttributeError, OSError) as error:  # None where it is closed
+        raise ImageError(STANDARD_INPUT, "standard input", got="nothing to read", expected="a picture") from error
+    return parse_picture(content, STANDARD_INPUT)
+
+
+def _answers(model: nn.Module, batch: list[tuple[str, Picture | ImageError]], where: Path) -> list[dict[str, Any]]:
+    """What is told of each picture, or of why there is none."""
+    read = [found for _, found in batch if isinstance(found, Picture)]
+    probabilities = iter(_probabilities(model, read, where).tolist() if read else ())
+    answers = []
+    for name, found in batch:
+        shown = name.encode(errors="backslashreplace").decode()  # JSON has no place for bytes that are not UTF-8
+        if isinstance(found, Picture):
+            answers.append({"file": shown} | _answer(next(probabilities), inverted=found.inverted))
+        else:
+            answers.append({"file": shown, "error": found.problem})
+    return answers
+
+
+@torch.no_grad()
+def _probabilities(model: nn.Module, pictures: list[Picture], where: Path) -> Tensor:
+    """Softmax of the logits in float64, (N, K), of the pixels just as ``evaluate`` feeds them.
+
+    Raises:
+        ArtifactError: the model computes no numbers.
+    """
+    images_N1HW = torch.from_numpy(np.stack([picture.pixels_HW for picture in pictures])).unsqueeze(1)
+    probabilities_NK: Tensor = model(normalise(images_N1HW.float().div_(255.0))).double().softmax(dim=1)
+    if not probabilities_NK.isfinite().all():
+        raise ArtifactError(where, "answers", got="values that are no numbers", expected="probabilities; train again")
+    return probabilities_NK
+
+
+def _answer(probabilities_K: list[float], *, inverted: bool) -> dict[str, Any]:
+    confidence = max(probabilities_K)
+    return {
+        "digit": probabilities_K.index(confidence),
+        "confidence": round(confidence, DIGITS),
+        "probabilities": [round(probability, DIGITS) for probability in probabilities_K],
+        "inverted": inverted,
+    }
+
+
+def _show(answers: list[dict[str, Any]], *, as_json: bool) -> None:
+    """Print ``answers`` at once: who reads them through a pipe must not lag behind, nor be missed if gone."""
+    if as_json:
+        print(*(json.dumps(answer, allow_nan=False) for answer in answers), sep="\n", flush=True)
+        return
+    Console(highlight=False).print(answers_table(answers))
+    sys.stdout.flush()

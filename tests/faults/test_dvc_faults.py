@@ -1,0 +1,177 @@
+"""`dvc repro` killed, interrupted, orphaned and started twice: no partial model on record, always the same bytes."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+import pytest
+from repository import Repository
+from ruamel.yaml import YAML
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+pytestmark = pytest.mark.faults
+
+SMALL: dict[str, dict[str, Any]] = {
+    "data": {"source": "sample"},
+    "model": {"name": "compact"},
+    "train": {"epochs": 6, "batch_size": 100, "threads": 1},
+    "evaluate": {"threads": 1},
+}
+LONGEST = 15.0
+"""Seconds until a kill; an uninterrupted run takes about as long."""
+
+
+def repository(folder: Path, **train: Any) -> Repository:
+    """This working tree with short params."""
+    made = Repository(folder)
+    yaml = YAML(typ="safe", pure=True)
+    path = folder / "params.yaml"
+    values = yaml.load(path.read_text())
+    for section, changes in SMALL.items():
+        values[section] |= changes
+    values["train"] |= train
+    with path.open("w") as file:
+        yaml.dump(values, file)
+    return made
+
+
+@pytest.fixture(scope="module")
+def golden(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """dvc.lock, with the digests of every output, after a run that nothing interrupts."""
+    made = repository(tmp_path_factory.mktemp("golden") / "repository")
+    made.dvc("repro")
+    return lock_of(made)
+
+
+def lock_of(made: Repository) -> bytes:
+    return (made.folder / "dvc.lock").read_bytes()
+
+
+class Repro:
+    """`dvc repro` as the leader of a process group; what it prints is read line by line."""
+
+    def __init__(self, made: Repository) -> None:
+        self.folder = made.folder
+        self.process = subprocess.Popen(
+            ["dvc", "repro"],
+            cwd=made.folder,
+            env=made.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.printed = ""
+
+    @property
+    def _pipe(self) -> IO[str]:
+        assert self.process.stdout is not None
+        return self.process.stdout
+
+    def until(self, pattern: str) -> None:
+        """Read until a line matches."""
+        for line in self._pipe:
+            self.printed += line
+            if re.search(pattern, line):
+                return
+        pytest.fail(f"never printed {pattern}:\n{self.printed}")
+
+    def end(self) -> int:
+        """Read to the end: of all processes that hold the pipe, an orphan included."""
+        self.printed += self._pipe.read()
+        self._pipe.close()
+        return self.process.wait()
+
+    def holder(self) -> int:
+        """The process that holds the lock, according to its note."""
+        found = re.match(r"process (\d+) ", (self.folder / ".mnist_dvc/holder").read_text())
+        assert found is not None
+        return int(found[1])
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_repro_killed_at_random_moments_ends_with_the_same_bytes(tmp_path: Path, golden: bytes, seed: int) -> None:
+    made, draw, kills = repository(tmp_path / "repository"), np.random.default_rng(seed), 0
+    for _ in range(50):
+        run = Repro(made)
+        try:
+            run.process.wait(draw.uniform(1.0, LONGEST))
+        except subprocess.TimeoutExpired:
+            os.killpg(run.process.pid, signal.SIGKILL)
+            kills += 1
+        if run.end() == 0:
+            break
+    assert lock_of(made) == golden
+    assert kills > 0
+    assert "up to date" in made.dvc("status")
+
+
+ROW = r"^ +2 +\d"
+"""The row of the second epoch: a snapshot of the first is safe by then."""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "Ctrl-C"])
+def test_interrupted_trainer_fails_the_stage_and_goes_on_next_time(
+    tmp_path: Path, golden: bytes, number: signal.Signals, code: int
+) -> None:
+    made = repository(tmp_path / "repository")
+    run = Repro(made)
+    run.until(ROW)
+    if number is signal.SIGINT:  # a terminal sends it to every process of the group
+        os.killpg(run.process.pid, number)
+    else:
+        os.kill(run.holder(), number)
+    assert run.end() != 0
+    assert f"exited with {code}" in run.printed
+    assert "  train:" not in lock_of(made).decode()
+    again = made.dvc("repro")
+    assert "Resuming from .mnist_dvc/resume/" in again
+    assert lock_of(made) == golden
+
+
+def test_orphan_holds_the_lock_until_it_ends(tmp_path: Path) -> None:
+    """DVC is killed and takes nobody with it; its next run finds no rwlock, and ours."""
+    made = repository(tmp_path / "repository", epochs=15)
+    first = Repro(made)
+    first.until(ROW)
+    orphan = first.holder()
+    first.process.kill()
+    first.process.wait()
+    second = Repro(made)
+    assert second.end() != 0
+    assert f"workspace that process {orphan} (mnist-dvc train, since" in second.printed
+    assert "exited with 75" in second.printed
+    first.end()
+    assert "Training completed." in first.printed
+    assert "  train:" not in lock_of(made).decode()
+    assert made.dvc("repro").count("Running stage") == 3
+
+
+def test_orphan_that_is_stopped_leaves_its_work_to_the_next(tmp_path: Path) -> None:
+    made = repository(tmp_path / "repository", epochs=15)
+    first = Repro(made)
+    first.until(ROW)
+    orphan = first.holder()
+    first.process.kill()
+    os.kill(orphan, signal.SIGTERM)
+    first.end()
+    assert "stopped by SIGTERM after step" in first.printed
+    assert "Resuming from .mnist_dvc/resume/" in made.dvc("repro")
+
+
+def test_of_two_repros_one_works(tmp_path: Path, golden: bytes) -> None:
+    made = repository(tmp_path / "repository")
+    first = Repro(made)
+    first.until(ROW)
+    second = Repro(made)
+    assert second.end() != 0
+    assert first.end() == 0
+    assert lock_of(made) == golden

@@ -1,0 +1,98 @@
+"""The whole suite where nothing is as a developer has it: asserts off, no locale, odd paths, nothing to write to."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from repository import Repository
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.faults
+
+ODD = "naïve folder, 数字"
+
+
+class Surroundings:
+    """A read-only copy of the working tree under an odd path, and commands run from elsewhere."""
+
+    def __init__(self, folder: Path) -> None:
+        self.tree = Repository(folder / ODD / "mnist dvc").folder
+        self.elsewhere = folder / "elsewhere"
+        self.elsewhere.mkdir()
+        for path in [self.tree, *self.tree.rglob("*")]:
+            if not path.is_symlink():
+                path.chmod(path.stat().st_mode & 0o555)
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run with asserts compiled away, in the poorest locale, at the other end of the day."""
+        poor = {
+            "PYTHONOPTIMIZE": "1",
+            "LC_ALL": "C",
+            "TZ": "Pacific/Kiritimati",
+            "PYTHONPATH": str(self.tree),
+        }
+        kept = {
+            key: value for key, value in os.environ.items() if not key.startswith(("LC_", "LANG", "COV_", "PYTHON"))
+        }
+        return subprocess.run(
+            [*self._read_only(), *command],
+            cwd=self.elsewhere,
+            env=kept | poor,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def _read_only(self) -> list[str]:
+        """Permissions do not stop root: for it, the tree is mounted once more, read-only, for this command alone."""
+        if os.geteuid() != 0:
+            return []
+        if shutil.which("unshare") is None:
+            pytest.skip("root may write anywhere, and there is no unshare to take that away")
+        mount = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
+        return ["unshare", "--mount", "sh", "-c", mount, str(self.tree)]
+
+    def pytest(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """pytest, on one thread of its own, leaving nothing in the tree."""
+        plain = ("-p", "no:cacheprovider", "-q", "-W", "ignore:assertions not in test modules")
+        return self.run(sys.executable, "-m", "pytest", *plain, *arguments)
+
+
+@pytest.fixture
+def surroundings(tmp_path: Path) -> Surroundings:
+    return Surroundings(tmp_path)
+
+
+def test_suite_passes_anywhere(surroundings: Surroundings) -> None:
+    """Committed results are judged where there are some, and DVC is driven elsewhere."""
+    result = surroundings.pytest(
+        "--numprocesses=2", "--dist=loadfile",
+        f"--rootdir={surroundings.tree}", f"--config-file={surroundings.tree / 'pyproject.toml'}",
+        f"--ignore={surroundings.tree / 'tests/architecture/test_committed_results.py'}",
+        str(surroundings.tree / "tests"),
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-2000:]
+    assert " passed" in result.stdout
+    assert {path.name for path in surroundings.elsewhere.iterdir()} <= {".hypothesis", ".benchmarks"}
+
+
+def test_failing_test_fails_there_too(surroundings: Surroundings, tmp_path: Path) -> None:
+    """Asserts of a test still count where those of the program are compiled away."""
+    wrong = tmp_path / "test_wrong.py"
+    wrong.write_text("def test_wrong():\n    assert 1 == 2\n")
+    result = surroundings.pytest(str(wrong))
+    assert result.returncode == 1, result.stdout + result.stderr
+    asserts = surroundings.run(sys.executable, "-c", "assert False\nprint(__debug__)")
+    assert asserts.stdout == "False\n"
+
+
+def test_tree_cannot_be_written_to_there(surroundings: Surroundings) -> None:
+    result = surroundings.run(sys.executable, "-c", f"open({str(surroundings.tree / 'new')!r}, 'w')")
+    assert "Read-only file system" in result.stderr or "Permission denied" in result.stderr

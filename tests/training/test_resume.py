@@ -1,0 +1,166 @@
+"""A training that is captured and restored goes on to the same bits, and would not if anything were left out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from helpers import blobs, params
+
+from mnist_dvc.data.digits import Digits
+from mnist_dvc.errors import ArtifactError
+from mnist_dvc.model import build
+from mnist_dvc.params import ModelParams
+from mnist_dvc.training.checkpoint import checkpoint_bytes
+from mnist_dvc.training.engine import Job, Training
+from mnist_dvc.training.events import EpochEnded, Finished, Started, Stepped
+from mnist_dvc.training.snapshot import Snapshot, TrainingState, parse_snapshot, snapshot_bytes
+
+CPU = torch.device("cpu")
+TRAIN = Digits.on(CPU, blobs(20, seed=1))
+VALIDATION = Digits.on(CPU, blobs(5, seed=2))
+STEPS_PER_EPOCH = 5
+
+
+def training(name: str = "compact", **changes: Any) -> Training:
+    model = build(ModelParams(name=name, dropout=0.1), torch.Generator().manual_seed(0))
+    chosen = params(**changes).train
+    return Training(Job(model=model, digits=TRAIN, validation=VALIDATION, params=chosen, precision="float32"))
+
+
+def outcome(run: Training) -> bytes:
+    """All that the stage publishes of a run, as bytes."""
+    *_, finished = run.events()
+    assert isinstance(finished, Finished)
+    return checkpoint_bytes(
+        model_state=finished.model.state_dict(),
+        raw_model_state=finished.raw_model_state,
+        optimizer_state=finished.optimizer_state,
+        history=finished.history,
+        about={},
+    )
+
+
+def stopped_after(step: int, kind: type = Stepped, name: str = "compact") -> TrainingState:
+    """The state after ``step``, or after the end of the epoch of that step, through bytes and back."""
+    run = training(name)
+    for event in run.events():
+        if isinstance(event, kind) and run.step == step:
+            content = snapshot_bytes(Snapshot(state=run.capture(), began=0.0, seconds=0.0), {})
+            return parse_snapshot(content, Path("here"), {}).state
+    raise AssertionError("never got there")
+
+
+@pytest.fixture(scope="module")
+def golden() -> bytes:
+    torch.set_num_threads(1)
+    return outcome(training())
+
+
+@pytest.mark.parametrize(("step", "kind"), [*((s, Stepped) for s in range(1, 11)), (5, EpochEnded), (10, EpochEnded)])
+def test_going_on_from_any_step_gives_the_bits_of_an_uninterrupted_run(golden: bytes, step: int, kind: type) -> None:
+    run = training()
+    run.restore(stopped_after(step, kind))
+    assert outcome(run) == golden
+
+
+def test_reference_network_goes_on_to_the_same_bits() -> None:
+    run = training("reference")
+    run.restore(stopped_after(7, name="reference"))
+    assert outcome(run) == outcome(training("reference"))
+
+
+def test_going_on_may_be_repeated(golden: bytes) -> None:
+    """Each process does one step and dies."""
+    state = stopped_after(1)
+    for _ in range(2, 11):
+        run = training()
+        run.restore(state)
+        next(event for event in run.events() if isinstance(event, Stepped))
+        state = run.capture()
+    run = training()
+    run.restore(state)
+    assert outcome(run) == golden
+
+
+FORGOTTEN = (
+    "order",
+    "distortion",
+    "dropout",
+    "totals",
+    "model/",
+    "average/",
+    "adamw/exp_avg/",
+    "adamw/exp_avg_sq/",
+    "adamw/step/",
+)
+
+
+@pytest.mark.parametrize("part", FORGOTTEN)
+def test_leaving_any_part_of_the_state_out_gives_other_bits(golden: bytes, part: str) -> None:
+    run, state = training(), stopped_after(7)
+    fresh = training().capture().tensors
+    mixed = {name: fresh[name] if name.startswith(part) else tensor for name, tensor in state.tensors.items()}
+    run.restore(replace(state, tensors=mixed))
+    assert outcome(run) != golden
+
+
+def test_every_tensor_of_the_state_is_among_the_parts_above() -> None:
+    assert all(name.startswith(FORGOTTEN) for name in training().capture().tensors)
+
+
+def test_forgetting_the_position_gives_other_bits(golden: bytes) -> None:
+    run = training()
+    run.restore(replace(stopped_after(7), step=6))
+    assert outcome(run) != golden
+
+
+def test_resumed_run_tells_what_was_done_before() -> None:
+    state = stopped_after(7)
+    run = training()
+    run.restore(state)
+    events = list(run.events())
+    started = events[0]
+    assert isinstance(started, Started)
+    assert (started.step, started.history) == (7, state.history)
+    assert [event.step for event in events if isinstance(event, Stepped)] == [8, 9, 10]
+    assert [event.row.epoch for event in events if isinstance(event, EpochEnded)] == [2]
+
+
+def unfit(state: TrainingState, fault: str) -> TrainingState:
+    tensors = dict(state.tensors)
+    weight = next(name for name in tensors if name.startswith("model/"))
+    match fault:
+        case "missing":
+            del tensors[weight]
+        case "extra":
+            tensors["model/more"] = torch.zeros(1)
+        case "shape":
+            tensors[weight] = tensors[weight][:1]
+        case "dtype":
+            tensors[weight] = tensors[weight].double()
+        case "step":
+            return replace(state, step=STEPS_PER_EPOCH - 1)
+        case "end":
+            return replace(state, step=11, history=state.history * 2)
+    return replace(state, tensors=tensors)
+
+
+@pytest.mark.parametrize("fault", ["missing", "extra", "shape", "dtype", "step", "end"])
+def test_unfit_state_is_refused_and_nothing_is_applied(golden: bytes, fault: str) -> None:
+    run = training()
+    with pytest.raises(ArtifactError, match="snapshot: (tensor|step)"):
+        run.restore(unfit(stopped_after(7), fault))
+    assert outcome(run) == golden
+
+
+def test_capture_does_not_disturb(golden: bytes) -> None:
+    run = training()
+    for _ in run.events():
+        run.capture()
+    again = training()
+    again.restore(run.capture())
+    assert outcome(again) == golden

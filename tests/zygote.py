@@ -1,0 +1,85 @@
+"""A process that has imported everything and forks a real `mnist-dvc` process for each line it reads.
+
+A line is a JSON list: the working folder and the arguments. It answers with the process number, later with the exit
+status (negative: the signal that killed it). The first argument of the script names what to break, for the twins of
+tests that must be able to fail.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+from mnist_dvc import cli
+from mnist_dvc.stages import evaluate, train
+from mnist_dvc.training import snapshot
+from mnist_dvc.training.engine import Training
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+importlib.import_module("torch._dynamo")  # an optimiser imports it: a second that each process would spend anew
+
+
+def write_naively(path: Path, content: bytes) -> None:
+    """Open the file itself and write: what most training scripts do."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb", buffering=0) as file:
+        for start in range(0, len(content), 20_000):
+            file.write(content[start : start + 20_000])
+            os.fsync(file.fileno())
+
+
+def sabotage(what: str) -> None:
+    modules: tuple[Any, ...] = (snapshot, train, evaluate)
+    restore = Training.restore
+    match what:
+        case "naive save":
+            for module in modules:
+                module.write_atomically = write_naively
+        case "missing generator state":
+
+            def forgetful(self: Training, state: snapshot.TrainingState) -> None:
+                fresh = self.capture().tensors["distortion"]
+                restore(self, replace(state, tensors={**state.tensors, "distortion": fresh}))
+
+            Training.restore = forgetful  # type: ignore[method-assign]
+        case "no lock":
+            FileLock.acquire = lambda *_, **__: None  # type: ignore[method-assign, assignment]
+
+
+def become(folder: str, arguments: list[str]) -> None:
+    os.setsid()
+    os.chdir(folder)
+    log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    sys.argv = ["mnist-dvc", *arguments]
+    cli.main()
+
+
+def tell(number: int) -> None:
+    sys.stdout.write(f"{number}\n")
+    sys.stdout.flush()
+
+
+def serve() -> None:
+    for line in sys.stdin:
+        folder, arguments = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            become(folder, arguments)
+        tell(child)
+        _, status = os.waitpid(child, 0)
+        tell(os.waitstatus_to_exitcode(status))
+
+
+if __name__ == "__main__":
+    sabotage(sys.argv[1] if len(sys.argv) > 1 else "nothing")
+    serve()
