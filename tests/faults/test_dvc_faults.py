@@ -118,9 +118,13 @@ ROW = r"^ +2 +\d"
 """The row of the second epoch: a snapshot of the first is safe by then."""
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "Ctrl-C"])
+# DVC tells how its shell ended: one that hands over to the command ends as that does, one that waits for it dies of the
+# Ctrl-C itself.
+@pytest.mark.parametrize(
+    ("number", "codes"), [(signal.SIGTERM, "143"), (signal.SIGINT, "130|-2")], ids=["SIGTERM", "Ctrl-C"]
+)
 def test_interrupted_trainer_fails_the_stage_and_goes_on_next_time(
-    tmp_path: Path, golden: bytes, number: signal.Signals, code: int
+    tmp_path: Path, golden: bytes, number: signal.Signals, codes: str
 ) -> None:
     made = repository(tmp_path / "repository")
     run = Repro(made)
@@ -130,7 +134,7 @@ def test_interrupted_trainer_fails_the_stage_and_goes_on_next_time(
     else:
         os.kill(run.holder(), number)
     assert run.end() != 0
-    assert f"exited with {code}" in run.printed
+    assert re.search(rf"exited with ({codes})$", run.printed, re.MULTILINE)
     assert "  train:" not in lock_of(made).decode()
     again = made.dvc("repro")
     assert "Resuming from .mnist_dvc/resume/" in again
