@@ -118,10 +118,8 @@ def test_without_the_digest_flipped_bits_would_pass() -> None:
     """Safetensors, like PyTorch, does not look: a changed weight loads as if nothing had happened."""
     body = bytearray(GOOD.partition(b"\n")[2])
     body[-1] ^= 1
-    assert not torch.equal(
-        torch.cat([t.flatten().float() for t in safetensors.torch.load(bytes(body)).values()]),
-        torch.cat([t.flatten().float() for t in snapshot().state.tensors.values()]),
-    )
+    loaded, whole = safetensors.torch.load(bytes(body)), snapshot().state.tensors
+    assert sum(not torch.equal(loaded[name], tensor) for name, tensor in whole.items()) == 1
     parse_snapshot(resigned(bytes(body)), WHERE, IDENTITY)
 
 
