@@ -55,7 +55,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     removed: callers hold the lock of their workspace (:func:`exclusive`), so no other process is at it.
 
     Raises:
-        OSError: the system refused; the old file is untouched and the temporary one removed.
+        OSError: the system refused; it names a file, the old one is untouched and the temporary one removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for stray in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
@@ -69,8 +69,10 @@ def write_atomically(path: Path, content: bytes) -> None:
         finally:
             os.close(handle)
         os.replace(temporary, path)  # noqa: PTH105  (the tests of crash points count the calls of os)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # calls that take a handle know no name
+            error.filename = str(path)
         raise
     _sync_folder(path.parent)
 
