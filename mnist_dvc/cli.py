@@ -18,7 +18,7 @@ import typer
 
 from mnist_dvc import __version__
 from mnist_dvc.errors import MnistDvcError, printable
-from mnist_dvc.params import load_params
+from mnist_dvc.params import Params, load_params
 from mnist_dvc.stages.paths import Paths
 
 __all__ = ["app", "main"]
@@ -133,6 +133,54 @@ def predict(
     from mnist_dvc.stages.predict import predict as run
 
     run(pictures, model, as_json=as_json)
+
+
+study = typer.Typer(
+    help="The stages of the studies in studies/, each run in its folder by `dvc repro`.", no_args_is_help=True
+)
+app.add_typer(study, name="study")
+
+SeedOption = Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Takes the place of train.seed.")]
+NetworkOption = Annotated[str | None, typer.Option("--network", metavar="NAME", help="Takes the place of model.name.")]
+
+
+def _of_seed(params: Path, seed: int, network: str | None = None) -> Params:
+    loaded = load_params(params)
+    model = loaded.model if network is None else loaded.model.model_copy(update={"name": network})
+    return loaded.model_copy(update={"model": model, "train": loaded.train.model_copy(update={"seed": seed})})
+
+
+@study.command()
+def trial(*, seed: SeedOption, network: NetworkOption = None, params: ParamsOption = DEFAULT_PARAMS) -> None:
+    """Train one network with one seed, score it once on the test images, write trials/NETWORK/SEED/."""
+    loaded = _of_seed(params, seed, network)
+    from mnist_dvc.stages.trial import trial as run
+
+    run(loaded, Paths())
+
+
+@study.command()
+def teacher(*, seed: SeedOption, params: ParamsOption = DEFAULT_PARAMS) -> None:
+    """Train one teacher, which may be larger than the budget and sees no test image, write trials/NETWORK/SEED/."""
+    loaded = _of_seed(params, seed)
+    from mnist_dvc.stages.trial import teacher as run
+
+    run(loaded, Paths())
+
+
+@study.command()
+def teach(
+    *,
+    teachers: Annotated[list[Path], typer.Argument(metavar="MODEL", help="Model files that `study teacher` wrote.")],
+    views: Annotated[int, typer.Option(min=1, max=1000, help="Distorted versions of each training image.")],
+    seed: Annotated[int, typer.Option(min=0, help="Of the distortions.")] = 0,
+    params: ParamsOption = DEFAULT_PARAMS,
+) -> None:
+    """Ask teachers about distorted versions of every training image, write data/teaching.safetensors."""
+    loaded = load_params(params)
+    from mnist_dvc.stages.teach import teach as run
+
+    run(loaded, Paths(), teachers, views=views, seed=seed)
 
 
 def main() -> NoReturn:

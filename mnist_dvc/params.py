@@ -131,6 +131,10 @@ class TrainParams(_Section):
     """Decoupled, per unit of learning rate; not on biases and BatchNorm."""
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)]
     """Probability mass spread over all classes."""
+    distillation: Annotated[float, Field(ge=0.0, le=1.0)]
+    """Weight of the teachers' answers against the labels; above 0 it needs the answers that `study teach` writes."""
+    clean_epochs: Annotated[int, Field(ge=0, le=10_000)]
+    """Epochs at the end without distortions."""
     gradient_clip: Annotated[float, Field(gt=0.0, le=1e6)]
     """Largest L2 norm of a gradient; a longer one is scaled down to it."""
     ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from mnist_dvc import __version__
@@ -15,7 +18,7 @@ from mnist_dvc.files import sha256
 if TYPE_CHECKING:
     from mnist_dvc.params import TrainParams
 
-__all__ = ["choose_device", "choose_precision", "code_digest", "provenance", "set_up"]
+__all__ = ["choose_device", "choose_precision", "code_digest", "machine", "provenance", "set_up"]
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -70,6 +73,31 @@ def provenance(params: TrainParams, device: torch.device, precision: str) -> dic
         "precision": precision,
         "threads": params.threads,
     }
+
+
+def machine() -> dict[str, Any]:
+    """What decides how long a computation takes: processor, logical CPUs, accelerator, system and versions."""
+    return {
+        "processor": _processor(),
+        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "system": platform.system(),
+        "versions": {
+            "mnist_dvc": __version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+        },
+    }
+
+
+def _processor() -> str:
+    """The processor's name where Linux tells it, else what Python knows of it."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def code_digest() -> str:

@@ -83,6 +83,8 @@ def params(**train: Any) -> Params:
         "warmup": 0.2,
         "weight_decay": 0.01,
         "label_smoothing": 0.0,
+        "distillation": 0.0,
+        "clean_epochs": 0,
         "gradient_clip": 10.0,
         "ema_decay": 0.9,
         "device": "cpu",

@@ -1,15 +1,26 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 import torch
 from helpers import augment_params
 from torch import Tensor
 
-from mnist_dvc.augment import augment
+from mnist_dvc.augment import Distortions, distort
+
+if TYPE_CHECKING:
+    from mnist_dvc.params import AugmentParams
 
 
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def augment(images_N1HW: Tensor, params: AugmentParams, generator: torch.Generator) -> Tensor:
+    distortions = Distortions.draw(len(images_N1HW), params, generator)
+    assert distortions is not None
+    return distort(images_N1HW, distortions)
 
 
 def dots(n: int = 64) -> Tensor:
@@ -28,11 +39,20 @@ def centres(images_N1HW: Tensor) -> Tensor:
     return torch.stack((rows_N, columns_N), dim=1)
 
 
-def test_no_distortion_returns_the_images_and_draws_nothing() -> None:
-    images_N1HW, generator = dots(), seeded()
+def test_no_distortion_is_none_and_draws_nothing() -> None:
+    generator = seeded()
     before = generator.get_state()
-    assert augment(images_N1HW, augment_params(), generator) is images_N1HW
+    assert Distortions.draw(64, augment_params(), generator) is None
     assert torch.equal(generator.get_state(), before)
+
+
+def test_a_batch_gets_the_distortions_of_its_own_images() -> None:
+    images_N1HW = dots()
+    distortions = Distortions.draw(64, augment_params(shift=3.0, elastic=0.5), seeded())
+    assert distortions is not None
+    index_M = torch.tensor([40, 3, 3, 17])
+    expected_N1HW = distort(images_N1HW, distortions)[index_M]
+    torch.testing.assert_close(distort(images_N1HW[index_M], distortions[index_M]), expected_N1HW)
 
 
 @pytest.mark.parametrize("kind", ["rotation", "shift", "scale", "shear", "elastic"])

@@ -107,16 +107,16 @@ def read_digits(source: str, root: Path, *, environment: Mapping[str, str], say:
 
 
 def _workspace(root: Path) -> Path:
-    """``root``, or the repository it is a temporary copy of.
+    """The repository that ``root`` is in, or that it is a temporary copy of; ``root`` itself outside of any.
 
-    DVC runs queued and ``--temp`` experiments in ``.dvc/tmp/exps/...`` of the repository, where a relative folder
-    would not resolve and the experiment would quietly train on other data than the workspace does.
+    A study runs in a folder of its own, and DVC runs queued and ``--temp`` experiments in ``.dvc/tmp/exps/...``; a
+    relative folder would not resolve there, and they would quietly train on other data than the main pipeline does.
     """
     root = root.resolve()
     for folder in root.parents:
         if folder.parts[-3:] == (".dvc", "tmp", "exps"):
             return folder.parents[2]
-    return root
+    return next((folder for folder in (root, *root.parents) if (folder / ".dvc").is_dir()), root)
 
 
 def _search(workspace: Path, environment: Mapping[str, str]) -> Path | None:

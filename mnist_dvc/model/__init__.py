@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import difflib
-import math
+import functools
 from typing import TYPE_CHECKING
 
-import torch
-from torch import nn
-
 from mnist_dvc.errors import ParamsError
-from mnist_dvc.model.compact import CompactNet
+from mnist_dvc.model.blocks import initialise
+from mnist_dvc.model.compact import COMPACT, SIZES, CompactNet
 from mnist_dvc.model.reference import ReferenceNet
+from mnist_dvc.model.teacher import TeacherNet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
+
+    import torch
+    from torch import nn
 
     from mnist_dvc.params import ModelParams
 
-__all__ = ["BUDGET", "NETWORKS", "build", "check_name", "initialise"]
+__all__ = ["BUDGET", "NETWORKS", "TEACHERS", "build", "check_name"]
 
 BUDGET = 20_000
 """Every registered network has fewer trainable parameters than this, while it trains and when it ships."""
@@ -27,43 +29,34 @@ BUDGET = 20_000
 # images (N, 1, 28, 28) to logits (N, 10).
 NETWORKS: dict[str, Callable[[float], nn.Module]] = {
     "reference": ReferenceNet,
-    "compact": CompactNet,
+    "compact": functools.partial(CompactNet, COMPACT),
+    **{name: functools.partial(CompactNet, size) for name, size in SIZES.items()},
 }
+TEACHERS: dict[str, Callable[[float], nn.Module]] = {"teacher": TeacherNet}
+"""Networks beyond the budget, known to the commands that train and ask teachers and to no other."""
 
 
-def check_name(name: str) -> None:
-    """Refuse a name that is not registered.
+def check_name(name: str, networks: Iterable[str] = NETWORKS) -> None:
+    """Refuse a name that is not among ``networks``.
 
     Raises:
         ParamsError: with the names that are, and the nearest of them.
     """
-    if name not in NETWORKS:
-        near = difflib.get_close_matches(name, NETWORKS, n=1)
+    if name not in networks:
+        near = difflib.get_close_matches(name, networks, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise ParamsError("params", [f"model.name: got {name!r}, expected one of {', '.join(NETWORKS)}{hint}"])
+        raise ParamsError("params", [f"model.name: got {name!r}, expected one of {', '.join(networks)}{hint}"])
 
 
-def build(params: ModelParams, generator: torch.Generator) -> nn.Module:
+def build(
+    params: ModelParams, generator: torch.Generator, networks: Mapping[str, Callable[[float], nn.Module]] = NETWORKS
+) -> nn.Module:
     """The network ``params.name`` with fresh weights drawn from ``generator`` alone, float32, on the CPU.
 
     Raises:
-        ParamsError: no network has that name.
+        ParamsError: ``networks`` has none of that name.
     """
-    check_name(params.name)
-    model = NETWORKS[params.name](params.dropout)
+    check_name(params.name, networks)
+    model = networks[params.name](params.dropout)
     initialise(model, generator)
     return model
-
-
-@torch.no_grad()
-def initialise(model: nn.Module, generator: torch.Generator) -> None:
-    """Draw all convolution and linear weights anew, in module order, so that only ``generator`` decides them.
-
-    Uniform of half-width 1/sqrt(fan_in), which is what PyTorch's own layers start with.
-    """
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_uniform_(module.weight, a=math.sqrt(5), generator=generator)
-            if module.bias is not None:
-                bound = 1 / math.sqrt(module.weight[0].numel())
-                nn.init.uniform_(module.bias, -bound, bound, generator=generator)

@@ -5,17 +5,59 @@ Shape legend: N images, C channels, H W pixels, K classes; a name such as ``imag
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["DepthwiseSeparable", "Dropout", "SqueezeExcitation", "conv_bn", "set_dropout_generator"]
+__all__ = [
+    "DepthwiseSeparable",
+    "Dropout",
+    "MaximumAndMean",
+    "PooledConv",
+    "ResidualConv",
+    "SqueezeExcitation",
+    "conv_bn",
+    "initialise",
+    "set_dropout_generator",
+]
 
 
 def conv_bn(c_in: int, c_out: int, kernel: int = 3, *, groups: int = 1) -> list[nn.Module]:
     """A bias-free convolution of stride 1 that keeps the resolution, and the BatchNorm that follows it."""
     conv = nn.Conv2d(c_in, c_out, kernel, padding=kernel // 2, groups=groups, bias=False)
     return [conv, nn.BatchNorm2d(c_out)]
+
+
+class PooledConv(nn.Sequential):
+    """Convolution, 2x2 maximum, BatchNorm, ReLU: the pooling comes first, so the rest works on a quarter of the map."""
+
+    def __init__(self, c_in: int, c_out: int, kernel: int) -> None:
+        """``c_in`` and ``c_out`` are channel counts, ``kernel`` the odd width of the filter in pixels."""
+        conv, norm = conv_bn(c_in, c_out, kernel)
+        super().__init__(conv, nn.MaxPool2d(2), norm, nn.ReLU(inplace=True))
+
+
+class ResidualConv(nn.Module):
+    """Dense 3x3 convolution and BatchNorm added to the input, then ReLU (He et al., https://arxiv.org/abs/1512.03385)."""
+
+    def __init__(self, channels: int) -> None:
+        """``channels`` is the width of input and output."""
+        super().__init__()
+        self.conv = nn.Sequential(*conv_bn(channels, channels))
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        return F.relu(x_NCHW + self.conv(x_NCHW))
+
+
+class MaximumAndMean(nn.Module):
+    """Maximum and mean over each map, (N, C, H, W) to (N, 2C): where a stroke is, and how much of it."""
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, 2C)."""
+        return torch.cat((x_NCHW.amax(dim=(2, 3)), x_NCHW.mean(dim=(2, 3))), dim=1)
 
 
 class DepthwiseSeparable(nn.Module):
@@ -91,3 +133,17 @@ def set_dropout_generator(model: nn.Module, generator: torch.Generator | None) -
     for module in model.modules():
         if isinstance(module, Dropout):
             module.generator = generator
+
+
+@torch.no_grad()
+def initialise(model: nn.Module, generator: torch.Generator) -> None:
+    """Draw all convolution and linear weights anew, in module order, so that only ``generator`` decides them.
+
+    Uniform of half-width 1/sqrt(fan_in), which is what PyTorch's own layers start with.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_uniform_(module.weight, a=math.sqrt(5), generator=generator)
+            if module.bias is not None:
+                bound = 1 / math.sqrt(module.weight[0].numel())
+                nn.init.uniform_(module.bias, -bound, bound, generator=generator)

@@ -22,6 +22,15 @@ class Paths:
         return self.root / "data/prepared"
 
     @property
+    def teaching(self) -> Path:
+        """What teachers say of the training images, where a study has asked them."""
+        return self.root / "data/teaching.safetensors"
+
+    def trial(self, network: str, seed: int) -> Path:
+        """Folder of what the training of ``network`` with ``seed`` came to in a study."""
+        return self.root / "trials" / network / str(seed)
+
+    @property
     def model(self) -> Path:
         """The trained weights, averaged, as safetensors."""
         return self.root / "models/model.safetensors"

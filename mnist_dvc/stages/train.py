@@ -4,39 +4,31 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict, astuple
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from mnist_dvc.data.digits import Digits
 from mnist_dvc.data.prepared import Prepared
 from mnist_dvc.files import check_writable, csv_bytes, exclusive, json_bytes, sha256sums, write_atomically
-from mnist_dvc.model import build
-from mnist_dvc.model.describe import parameter_count
 from mnist_dvc.model.weights import Card, weights_bytes
-from mnist_dvc.randomness import generator
 from mnist_dvc.report.console import ConsoleReport
 from mnist_dvc.report.tensorboard import TensorBoardReport
 from mnist_dvc.report.text import duration, per_cent
-from mnist_dvc.runtime import choose_device, choose_precision, code_digest, provenance, set_up
 from mnist_dvc.stages.interruption import Interruption
 from mnist_dvc.stages.resumable import ResumableTraining
+from mnist_dvc.stages.run import SNAPSHOT_EVERY, follow, identity, job_of, metrics_of
 from mnist_dvc.training.checkpoint import checkpoint_bytes
-from mnist_dvc.training.engine import Job, Training
-from mnist_dvc.training.events import HISTORY_COLUMNS, EpochRow, Event, Finished
+from mnist_dvc.training.engine import Training
+from mnist_dvc.training.events import HISTORY_COLUMNS, EpochRow, Finished
 from mnist_dvc.training.snapshot import SnapshotFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from mnist_dvc.params import Params
     from mnist_dvc.stages.paths import Paths
 
-__all__ = ["SNAPSHOT_EVERY", "train"]
-
-SNAPSHOT_EVERY = 30.0
-"""Seconds; at most so much work is lost with a process that is killed."""
+__all__ = ["train"]
 
 
 def train(params: Params, paths: Paths, *, fresh: bool = False, snapshot_every: float = SNAPSHOT_EVERY) -> None:
@@ -51,20 +43,21 @@ def train(params: Params, paths: Paths, *, fresh: bool = False, snapshot_every: 
         snapshot_every: seconds between two snapshots within an epoch; there is one at each epoch's end anyway.
 
     Raises:
-        ParamsError: the network's name is unknown or a batch is larger than the training set.
+        ParamsError: the network's name is unknown, a batch is larger than the training set, or there are no teachers'
+            answers for ``train.distillation``.
         DeviceError: the device of ``params`` is absent.
         DataError: the prepared digits are missing or damaged.
-        ArtifactError: there are several snapshots and none of them is whole.
+        ArtifactError: there are several snapshots and none of them is whole, or the teachers' answers are damaged.
         BusyError: another process works in this workspace.
         DivergedError: a loss or gradient is not finite; nothing is published.
         StoppedError: a signal came; a snapshot was saved.
         OSError: an output cannot be written.
     """
     with exclusive(paths.state, "mnist-dvc train"), Interruption() as interruption:
-        job, card = _job(params, Prepared.open(paths.prepared))
+        job, card = job_of(params, Prepared.open(paths.prepared), paths.teaching)
         for path in (*paths.of_training, paths.dated_checkpoints / "any"):
             check_writable(path)
-        snapshots = SnapshotFolder(paths.state / "resume", _identity(params, card))
+        snapshots = SnapshotFolder(paths.state / "resume", identity(params, job, card))
         if fresh:
             snapshots.clear()
         training = Training(job)
@@ -72,53 +65,11 @@ def train(params: Params, paths: Paths, *, fresh: bool = False, snapshot_every: 
         resumable.restore()
         began = f"{resumable.began:%Y%m%d_%H%M%S}"
         run = paths.runs / f"{began}_{card.network}"
-        finished = _follow(resumable.events(), run, training.epochs_done)
+        with ConsoleReport() as console, TensorBoardReport(run, training.epochs_done, say=_warn) as curves:
+            finished = follow(resumable.events(), console.handle, curves.handle)
         written = _publish(finished, params, card, paths, began)
         resumable.finish()
     _say_done(finished, resumable.seconds, [*written, run])
-
-
-def _job(params: Params, prepared: Prepared) -> tuple[Job, Card]:
-    """What is to be trained on this machine, and what will be said of it."""
-    device = choose_device(params.train.device)
-    precision = choose_precision(params.train.precision, device)
-    set_up(params.train.threads)
-    job = Job(
-        model=build(params.model, generator(params.train.seed, "weights")).to(device),
-        digits=Digits.on(device, prepared.read("train")),
-        validation=Digits.on(device, prepared.read("validation")) if "validation" in prepared else None,
-        params=params.train,
-        precision=precision,
-    )
-    card = Card(
-        network=params.model.name,
-        parameters=parameter_count(job.model),
-        dataset=prepared.dataset,
-        data_digest=prepared.digest,
-        provenance=provenance(params.train, device, precision),
-    )
-    return job, card
-
-
-def _identity(params: Params, card: Card) -> dict[str, Any]:
-    """All that decides the bits of the result: only a snapshot of the same is gone on from."""
-    return {
-        "params": {"model": params.model.model_dump(), "train": params.train.model_dump()},
-        "data": card.data_digest,
-        "code": code_digest(),
-        "machine": card.provenance,
-    }
-
-
-def _follow(events: Iterator[Event], run: Path, epochs_done: int) -> Finished:
-    """Pass every event to the reports and return the last one."""
-    with ConsoleReport() as console, TensorBoardReport(run, epochs_done, say=_warn) as curves:
-        for event in events:
-            console.handle(event)
-            curves.handle(event)
-            if isinstance(event, Finished):
-                return event
-    raise RuntimeError("the training ended without a Finished event")
 
 
 def _warn(line: str) -> None:
@@ -143,7 +94,7 @@ def _publish(finished: Finished, params: Params, card: Card, paths: Paths, began
         paths.checkpoint: checkpoint,
         paths.sums: sha256sums({paths.model.name: weights, paths.checkpoint.name: checkpoint}),
         paths.history: csv_bytes(HISTORY_COLUMNS, map(astuple, finished.history)),
-        paths.train_metrics: json_bytes(_metrics(finished, card)),
+        paths.train_metrics: json_bytes(metrics_of(finished, card)),
         paths.dated_checkpoints / dated: checkpoint,
     }
     for path, content in outputs.items():
@@ -154,22 +105,6 @@ def _publish(finished: Finished, params: Params, card: Card, paths: Paths, began
 def _accuracy_in_name(row: EpochRow) -> str:
     """The validation accuracy in per cent, ``99.62``; ``none`` where no image was held out to measure it on."""
     return "none" if row.val_accuracy is None else f"{100 * row.val_accuracy:.2f}"
-
-
-def _metrics(finished: Finished, card: Card) -> dict[str, Any]:
-    """The last epoch's figures; nothing that depends on the clock, so that a rerun writes the same bytes."""
-    row = finished.history[-1]
-    figures: dict[str, Any] = {
-        "dataset": card.dataset,
-        "network": card.network,
-        "parameters": card.parameters,
-        "epochs": row.epoch,
-        "train_loss": row.train_loss,
-        "train_accuracy": row.train_accuracy,
-        "val_loss": row.val_loss,
-        "val_accuracy": row.val_accuracy,
-    }
-    return {key: value for key, value in figures.items() if value is not None}
 
 
 def _say_done(finished: Finished, seconds: float, written: list[Path]) -> None:

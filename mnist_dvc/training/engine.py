@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mnist_dvc.augment import augment
+from mnist_dvc.augment import Distortions, distort
 from mnist_dvc.data.digits import Digits, normalise
 from mnist_dvc.errors import ArtifactError, DivergedError, ParamsError
 from mnist_dvc.inference import logits_of
@@ -19,13 +19,14 @@ from mnist_dvc.model.blocks import set_dropout_generator
 from mnist_dvc.model.weights import kind_of
 from mnist_dvc.randomness import generator
 from mnist_dvc.training.events import EpochEnded, EpochRow, Event, Finished, Started, Stepped
-from mnist_dvc.training.optim import averaged, learning_rate, moments, optimizer, restore_moments, set_learning_rate
+from mnist_dvc.training.optim import Average, learning_rate, moments, optimizer, restore_moments, set_learning_rate
 from mnist_dvc.training.snapshot import TrainingState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from mnist_dvc.params import TrainParams
+    from mnist_dvc.training.teaching import Teaching
 
 __all__ = ["Job", "Training"]
 
@@ -38,10 +39,11 @@ class Job:
     """What is to be trained, on what, and how; nothing in it changes but the weights of ``model``.
 
     ``model`` is freshly built and on the device of ``digits``, the training images; ``validation`` is None for no
-    measure between epochs; ``precision``, of the forward pass, is ``float32`` or ``bfloat16``.
+    measure between epochs; ``precision``, of the forward pass, is ``float32`` or ``bfloat16``; ``teaching``, on the
+    same device, are answers to learn from beside the labels, None for the labels alone.
 
     Raises:
-        ParamsError: a batch is larger than the training set.
+        ParamsError: a batch is larger than the training set, or ``params`` and ``teaching`` are not for each other.
     """
 
     model: nn.Module
@@ -49,11 +51,19 @@ class Job:
     validation: Digits | None
     params: TrainParams
     precision: str
+    teaching: Teaching | None = None
 
     def __post_init__(self) -> None:
         if self.steps_per_epoch == 0:
-            got, most = self.params.batch_size, len(self.digits)
-            problem = f"train.batch_size: got {got}, expected at most {most}, the number of training images"
+            expected = f"at most {len(self.digits)}, the number of training images"
+            raise ParamsError("params", [f"train.batch_size: got {self.params.batch_size}, expected {expected}"])
+        if self.teaching is None and self.params.distillation:
+            got = f"{self.params.distillation:g} and no answers of teachers"
+            raise ParamsError("params", [f"train.distillation: got {got}, expected 0, or run `study teach` before"])
+        if self.teaching is not None and self.teaching.lesson.augment != self.params.augment:
+            problem = (
+                "train.augment: got other distortions than the teachers saw, expected theirs; run `study teach` again"
+            )
             raise ParamsError("params", [problem])
 
     @property
@@ -74,7 +84,7 @@ class Job:
 
 @dataclass(slots=True)
 class _Totals:
-    """Sums over the steps of an epoch, on the device, read once at its end."""
+    """Sums over the steps of an epoch, on the device, so that no step waits for a number to arrive from there."""
 
     loss: Tensor
     correct: Tensor
@@ -83,6 +93,10 @@ class _Totals:
     @classmethod
     def zero(cls, device: torch.device) -> _Totals:
         return cls(*torch.zeros(3, device=device).unbind())
+
+    def are_finite(self) -> bool:
+        """Whether no loss and no gradient of the epoch was infinite or no number; waits for the device."""
+        return bool(torch.isfinite(self.loss + self.gradient_norm))
 
 
 class Training:
@@ -93,13 +107,14 @@ class Training:
         params = job.params
         self._job = job
         job.model.to(memory_format=torch.channels_last)
-        self._average = averaged(job.model, params.ema_decay)
+        self._average = Average(job.model, params.ema_decay)
         self._adamw = optimizer(job.model, params)
         self._order = generator(params.seed, "order", job.device)
         self._distortion = generator(params.seed, "distortion", job.device)
         self._dropout = generator(params.seed, "dropout", job.device)
-        # The order of an epoch is drawn at its start: kept is what it was drawn from, not the permutation.
+        # Order and distortions of an epoch are drawn at its start: kept is what they were drawn from.
         self._order_before_epoch = self._order.get_state()
+        self._distortion_before_epoch = self._distortion.get_state()
         self._totals = _Totals.zero(job.device)
         self._history: list[EpochRow] = []
         self._step = 0
@@ -115,15 +130,20 @@ class Training:
         return len(self._history)
 
     def capture(self) -> TrainingState:
-        """Everything that decides how the training goes on; its tensors change with the next step."""
+        """Everything that decides how the training goes on; its tensors change with the next step.
+
+        Raises:
+            DivergedError: it has gone wrong, so this state is no use to anyone.
+        """
+        self.refuse_divergence()
         tensors = {
             "order": self._order_before_epoch,
-            "distortion": self._distortion.get_state(),
+            "distortion": self._distortion_before_epoch,
             "dropout": self._dropout.get_state(),
             "totals": torch.stack((self._totals.loss, self._totals.correct, self._totals.gradient_norm)),
         }
         tensors |= {f"model/{name}": tensor for name, tensor in self._job.model.state_dict().items()}
-        tensors |= {f"average/{name}": tensor for name, tensor in self._average.state_dict().items()}
+        tensors |= {f"average/{name}": tensor for name, tensor in self._average.model.state_dict().items()}
         tensors |= {f"adamw/{name}": tensor for name, tensor in moments(self._adamw, self._job.model).items()}
         return TrainingState(step=self._step, history=tuple(self._history), tensors=tensors)
 
@@ -138,10 +158,11 @@ class Training:
         self._order.set_state(tensors["order"])
         self._order_before_epoch = tensors["order"]
         self._distortion.set_state(tensors["distortion"])
+        self._distortion_before_epoch = tensors["distortion"]
         self._dropout.set_state(tensors["dropout"])
         self._totals = _Totals(*tensors["totals"].to(self._job.device).unbind())
         self._job.model.load_state_dict(_under("model", tensors))
-        self._average.load_state_dict(_under("average", tensors))
+        self._average.model.load_state_dict(_under("average", tensors))
         restore_moments(self._adamw, self._job.model, _under("adamw", tensors))
         self._history = list(state.history)
         self._step = state.step
@@ -186,7 +207,7 @@ class Training:
             yield from self._epoch()
         set_dropout_generator(job.model, None)
         yield Finished(
-            model=self._average.module.eval(),
+            model=self._average.model.eval(),
             raw_model_state=job.model.state_dict(),
             optimizer_state=self._adamw.state_dict(),
             history=tuple(self._history),
@@ -198,51 +219,86 @@ class Training:
         began, images = time.perf_counter(), 0
         job.model.train()
         order_N = torch.randperm(len(job.digits), generator=self._order, device=job.device)
+        distortions, view = self._lesson()
         while self._step < (len(self._history) + 1) * job.steps_per_epoch:
             start = (self._step - len(self._history) * job.steps_per_epoch) * size
-            self._train_on(order_N[start : start + size])
+            self._train_on(order_N[start : start + size], distortions, view)
             images += size
             yield Stepped(step=self._step)
+        self.refuse_divergence()
         seconds = time.perf_counter() - began
         row, gradient_norm = self._row(), float(self._totals.gradient_norm) / job.steps_per_epoch
         self._history.append(row)
         self._totals = _Totals.zero(job.device)
         self._order_before_epoch = self._order.get_state()
+        self._distortion_before_epoch = self._distortion.get_state()
         yield EpochEnded(row=row, images_per_second=images / seconds, gradient_norm=gradient_norm)
 
-    def _train_on(self, index_N: Tensor) -> None:
+    def _lesson(self) -> tuple[Distortions | None, int | None]:
+        """What this epoch does to all its images, and the view of them that the teachers answered, if it has one."""
+        job, epoch = self._job, len(self._history)
+        if epoch >= job.params.epochs - job.params.clean_epochs:
+            return None, None
+        if job.teaching is None:
+            return Distortions.draw(len(job.digits), job.params.augment, self._distortion), None
+        view = job.teaching.view_of_epoch(epoch, job.params.seed)
+        return job.teaching.distortions(view, job.device), view
+
+    def _train_on(self, index_N: Tensor, distortions: Distortions | None, view: int | None) -> None:
         """One batch: distort, predict, step, average."""
         job, params = self._job, self._job.params
         images_N1HW, labels_N = job.digits.batch(index_N)
-        images_N1HW = normalise(augment(images_N1HW, params.augment, self._distortion))
+        if distortions is not None:
+            images_N1HW = distort(images_N1HW, distortions[index_N])
         with torch.autocast(job.device.type, dtype=torch.bfloat16, enabled=job.precision == "bfloat16"):
-            logits_NK = job.model(images_N1HW)
+            logits_NK = job.model(normalise(images_N1HW))
         logits_NK = logits_NK.float()
-        loss = F.cross_entropy(logits_NK, labels_N, label_smoothing=params.label_smoothing)
+        loss = self._loss(logits_NK, labels_N, index_N, view)
         self._adamw.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(job.model.parameters(), params.gradient_clip)
-        rate = learning_rate(self._step, job.steps, params)
-        if not bool(torch.isfinite(loss.detach() + norm)):
-            raise DivergedError(
-                f"training diverged: step {self._step + 1} of {job.steps}: got loss {loss.item():.4g} and gradient "
-                f"norm {norm.item():.4g} at learning rate {rate:.3g}, expected finite numbers; try a smaller "
-                "train.learning_rate"
-            )
-        set_learning_rate(self._adamw, rate)
-        self._adamw.step()
-        self._average.update_parameters(job.model)
-        self._step += 1
         self._totals.loss += loss.detach()
         self._totals.correct += (logits_NK.detach().argmax(dim=1) == labels_N).sum()
         self._totals.gradient_norm += norm
+        if job.device.type == "cpu":  # elsewhere a look at the sums would make every step wait; see refuse_divergence
+            self.refuse_divergence()
+        set_learning_rate(self._adamw, learning_rate(self._step, job.steps, params))
+        self._adamw.step()
+        self._average.update(job.model, self._step)
+        self._step += 1
+
+    def _loss(self, logits_NK: Tensor, labels_N: Tensor, index_N: Tensor, view: int | None) -> Tensor:
+        """Cross-entropy against the labels, mixed with that against the teachers' answers where there are any."""
+        params, teaching = self._job.params, self._job.teaching
+        loss = F.cross_entropy(logits_NK, labels_N, label_smoothing=params.label_smoothing)
+        if teaching is None or view is None:
+            return loss
+        answers_NK = teaching.answers(view, index_N)
+        return torch.lerp(loss, F.cross_entropy(logits_NK, answers_NK), params.distillation)
+
+    def refuse_divergence(self) -> None:
+        """End here if a loss or a gradient of this epoch was not finite.
+
+        On the CPU every step is checked before it changes the weights. A GPU would have to stop for it, so there it is
+        for whoever keeps the state to ask before, and for the end of the epoch.
+
+        Raises:
+            DivergedError: one was.
+        """
+        if not self._totals.are_finite():
+            rate = learning_rate(self._step, self._job.steps, self._job.params)
+            raise DivergedError(
+                f"training diverged: step {self._step + 1} of {self._job.steps}: got a loss or gradient that is "
+                f"infinite or no number at learning rate {rate:.3g}, expected finite numbers; try a smaller "
+                "train.learning_rate"
+            )
 
     def _row(self) -> EpochRow:
         """The figures of the epoch that the totals were summed over."""
         job, totals = self._job, self._totals
         val_loss, val_accuracy = (None, None)
         if job.validation is not None:
-            val_loss, val_accuracy = _validate(self._average.module, job.validation)
+            val_loss, val_accuracy = _validate(self._average.model, job.validation)
             if not math.isfinite(val_loss):
                 raise DivergedError(
                     f"training diverged: step {self._step} of {job.steps}: got validation loss {val_loss}, expected a "

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import TYPE_CHECKING
 
 import torch
-from torch.optim.swa_utils import AveragedModel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,14 +15,12 @@ if TYPE_CHECKING:
 
     from mnist_dvc.params import TrainParams
 
-__all__ = ["averaged", "learning_rate", "moments", "optimizer", "restore_moments", "set_learning_rate"]
+__all__ = ["Average", "learning_rate", "moments", "optimizer", "restore_moments", "set_learning_rate"]
 
 BETAS = (0.9, 0.99)
 START_DIVISOR = 10.0
 END_DIVISOR = 10_000.0
 EMA_WARMUP = 10
-
-Tensors = tuple[torch.Tensor, ...] | list[torch.Tensor]
 
 
 def optimizer(model: nn.Module, params: TrainParams) -> torch.optim.AdamW:
@@ -104,20 +102,29 @@ def _no_moments(parameter: nn.Parameter) -> dict[str, Tensor]:
     }
 
 
-def averaged(model: nn.Module, decay: float) -> AveragedModel:
-    """A running average of ``model``'s weights and BatchNorm statistics, to be updated after every step.
+class Average:
+    """A running average of a model's weights and BatchNorm statistics, updated after every step.
 
     The decay rises as (1 + t) / (10 + t) up to ``decay``, so that the random first weights are soon forgotten; the
-    same warm-up as in TensorFlow's ``ExponentialMovingAverage``.
+    same warm-up as in TensorFlow's ``ExponentialMovingAverage``. ``torch.optim.swa_utils.AveragedModel`` does the same
+    and asks the device for its count at every step, which a GPU has to be stopped for.
     """
 
-    def update(averages: Tensors, current: Tensors, t: Tensor | int) -> None:
-        if not averages[0].is_floating_point():  # BatchNorm's count of batches
-            torch._foreach_copy_(averages, current)
-            return
-        steps = float(t)
-        weight = 1.0 - min(decay, (1.0 + steps) / (EMA_WARMUP + steps))
-        torch._foreach_lerp_(averages, current, weight)
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        """``decay`` is per step, in [0, 1); the average starts as a copy of ``model``."""
+        self.model = copy.deepcopy(model).requires_grad_(requires_grad=False)
+        self._decay = decay
 
-    average = AveragedModel(model, multi_avg_fn=update, use_buffers=True)
-    return average.requires_grad_(requires_grad=False)
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Move towards ``model`` after step ``step`` (0 is the first, which the average takes as it is)."""
+        averages, current = _state_of(self.model), _state_of(model)
+        weight = 1.0 if step == 0 else 1.0 - min(self._decay, (1.0 + step) / (EMA_WARMUP + step))
+        floats = [i for i, tensor in enumerate(averages) if tensor.is_floating_point()]
+        torch._foreach_lerp_([averages[i] for i in floats], [current[i] for i in floats], weight)
+        counts = [i for i, tensor in enumerate(averages) if not tensor.is_floating_point()]  # BatchNorm's batches
+        torch._foreach_copy_([averages[i] for i in counts], [current[i] for i in counts])
+
+
+def _state_of(model: nn.Module) -> list[Tensor]:
+    return [*model.parameters(), *model.buffers()]

@@ -9,7 +9,7 @@ from helpers import params
 from torch import nn
 
 from mnist_dvc.model import NETWORKS
-from mnist_dvc.training.optim import averaged, learning_rate, optimizer, set_learning_rate
+from mnist_dvc.training.optim import Average, learning_rate, optimizer, set_learning_rate
 
 
 def rates(steps: int, **train: object) -> list[float]:
@@ -75,15 +75,15 @@ def test_set_learning_rate_reaches_every_group() -> None:
 
 def test_average_follows_its_formula_and_includes_norm_statistics() -> None:
     norm = nn.BatchNorm2d(1)
-    average = averaged(norm, decay=0.3)
-    kept = average.module
+    average = Average(norm, decay=0.3)
+    kept = average.model
     assert isinstance(kept, nn.BatchNorm2d)
     expected = None
     for t, value in enumerate([4.0, 8.0, 16.0, 32.0]):
         norm.weight.data.fill_(value)
         norm.get_buffer("running_mean").fill_(value)
         norm.get_buffer("num_batches_tracked").fill_(t + 1)
-        average.update_parameters(norm)
+        average.update(norm, t)
         decay = min(0.3, (1 + t) / (10 + t))
         expected = value if expected is None else decay * expected + (1 - decay) * value
         assert float(kept.weight) == pytest.approx(expected)
@@ -93,6 +93,6 @@ def test_average_follows_its_formula_and_includes_norm_statistics() -> None:
 
 def test_average_is_apart_from_the_model_and_needs_no_gradient() -> None:
     model = NETWORKS["compact"](0.0)
-    average = averaged(model, decay=0.9)
-    assert not any(parameter.requires_grad for parameter in average.parameters())
+    average = Average(model, decay=0.9)
+    assert not any(parameter.requires_grad for parameter in average.model.parameters())
     assert all(parameter.requires_grad for parameter in model.parameters())

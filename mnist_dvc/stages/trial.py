@@ -1,0 +1,88 @@
+"""A trial of a study: one network trained with one seed, scored once on the test images, and the time that it took."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mnist_dvc.data.digits import Digits
+from mnist_dvc.data.prepared import Prepared
+from mnist_dvc.files import check_writable, exclusive, json_bytes, write_atomically
+from mnist_dvc.inference import logits_of
+from mnist_dvc.metrics import Predictions, scores
+from mnist_dvc.model import NETWORKS, TEACHERS
+from mnist_dvc.model.weights import weights_bytes
+from mnist_dvc.report.text import duration, per_cent
+from mnist_dvc.runtime import machine
+from mnist_dvc.stages.run import metrics_of, train_resumably
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import nn
+
+    from mnist_dvc.params import Params
+    from mnist_dvc.stages.paths import Paths
+
+__all__ = ["teacher", "trial"]
+
+
+def trial(params: Params, paths: Paths) -> None:
+    """Train the network and seed of ``params``, read the test images once, write ``trials/<network>/<seed>/``.
+
+    ``model.safetensors`` are the averaged weights, ``metrics.json`` what they came to, ``timing.json`` how long it took
+    and where; the first two are the same bytes whenever the same machine does it again.
+
+    Raises:
+        ParamsError, DeviceError, DataError, ArtifactError, BusyError, DivergedError, StoppedError: as in ``train``.
+        OSError: an output cannot be written.
+    """
+    folder = paths.trial(params.model.name, params.train.seed)
+    with exclusive(_state(params, paths), "mnist-dvc study trial"):
+        check_writable(folder / "metrics.json")
+        finished, card, seconds = train_resumably(params, paths, _state(params, paths), NETWORKS)
+        result = {"seed": params.train.seed} | metrics_of(finished, card)
+        result |= _test_scores(finished.model, Prepared.open(paths.prepared), params.evaluate.batch_size)
+        write_atomically(folder / "model.safetensors", weights_bytes(finished.model.state_dict(), card))
+        write_atomically(folder / "metrics.json", json_bytes(result))
+        write_atomically(folder / "timing.json", json_bytes(_timing(params, seconds)))
+    print(
+        f"{card.network}, seed {params.train.seed}: {per_cent(result['accuracy'])} on {card.dataset} "
+        f"({result['errors']} errors), trained in {duration(seconds)}  ->  {folder}"
+    )
+
+
+def teacher(params: Params, paths: Paths) -> None:
+    """Train a teacher, which may be larger than the budget and never sees a test image; written as a trial is.
+
+    Raises:
+        as :func:`trial`.
+    """
+    folder = paths.trial(params.model.name, params.train.seed)
+    with exclusive(_state(params, paths), "mnist-dvc study teacher"):
+        check_writable(folder / "metrics.json")
+        finished, card, seconds = train_resumably(params, paths, _state(params, paths), TEACHERS)
+        result = {"seed": params.train.seed} | metrics_of(finished, card)
+        write_atomically(folder / "model.safetensors", weights_bytes(finished.model.state_dict(), card))
+        write_atomically(folder / "metrics.json", json_bytes(result))
+        write_atomically(folder / "timing.json", json_bytes(_timing(params, seconds)))
+    validation = f"{per_cent(result.get('val_accuracy'))} on the validation images"
+    print(f"{card.network}, seed {params.train.seed}: {validation}, trained in {duration(seconds)}  ->  {folder}")
+
+
+def _state(params: Params, paths: Paths) -> Path:
+    """Lock and snapshots of this trial alone, so that several can run at a time."""
+    return paths.state / "trials" / params.model.name / str(params.train.seed)
+
+
+def _test_scores(model: nn.Module, prepared: Prepared, batch_size: int) -> dict[str, Any]:
+    """Of the test images, on the CPU in float32."""
+    test = Digits.on(torch.device("cpu"), prepared.read("test"))
+    logits_NK = logits_of(model.cpu(), test, batch_size)
+    return asdict(scores(Predictions.from_logits(logits_NK.numpy(), test.labels_N.numpy())))
+
+
+def _timing(params: Params, seconds: float) -> dict[str, Any]:
+    return {"train_seconds": round(seconds, 3), "threads": params.train.threads, "machine": machine()}
