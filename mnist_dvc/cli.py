@@ -183,6 +183,14 @@ def teach(
     run(loaded, Paths(), teachers, views=views, seed=seed)
 
 
+@study.command("summary")
+def sum_up() -> None:
+    """Sum up all trials of the study in this folder, write summary.json."""
+    from mnist_dvc.stages.study_summary import study_summary as run
+
+    run(Paths())
+
+
 def main() -> NoReturn:
     """Run the command line and exit: 0 done, otherwise the code of the error, whose lines go to standard error.
 

@@ -10,7 +10,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from mnist_dvc.model.blocks import DepthwiseSeparable, Dropout, SqueezeExcitation, conv_bn
+from mnist_dvc.model.blocks import DepthwiseSeparable, Dropout, SqueezeExcitation, conv_bn, spatial_mean
 
 __all__ = ["ReferenceNet"]
 
@@ -20,7 +20,7 @@ class GlobalMean(nn.Module):
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, 1, 1)."""
-        return x_NCHW.mean(dim=(2, 3), keepdim=True)
+        return spatial_mean(x_NCHW)[:, :, None, None]
 
 
 def _transition(c_in: int, c_middle: int, c_out: int, *, halve: bool) -> nn.Sequential:

@@ -8,7 +8,8 @@ from helpers import blobs
 from torch import Tensor, nn
 
 from mnist_dvc.data.digits import Digits, normalise
-from mnist_dvc.model import BUDGET, NETWORKS, build
+from mnist_dvc.errors import ParamsError
+from mnist_dvc.model import BUDGET, NETWORKS, TEACHERS, build
 from mnist_dvc.model.blocks import Dropout, set_dropout_generator
 from mnist_dvc.model.describe import describe, parameter_count
 from mnist_dvc.params import ModelParams
@@ -16,11 +17,12 @@ from mnist_dvc.params import ModelParams
 DROPOUT = 0.3
 DIGITS = Digits.on(torch.device("cpu"), blobs(4))
 
-every_network = pytest.mark.parametrize("name", NETWORKS)
+every_network = pytest.mark.parametrize("name", [*NETWORKS, *TEACHERS])
+"""Teachers promise all that the networks do, but for the budget."""
 
 
 def made(name: str, *, dropout: float = DROPOUT) -> nn.Module:
-    model = build(ModelParams(name=name, dropout=dropout), torch.Generator().manual_seed(0))
+    model = build(ModelParams(name=name, dropout=dropout), torch.Generator().manual_seed(0), NETWORKS | TEACHERS)
     set_dropout_generator(model, torch.Generator().manual_seed(0))
     return model
 
@@ -29,9 +31,19 @@ def images(n: int) -> Tensor:
     return normalise(DIGITS.batch(torch.arange(n))[0])
 
 
-@every_network
+@pytest.mark.parametrize("name", NETWORKS)
 def test_budget_holds(name: str) -> None:
     assert parameter_count(made(name)) < BUDGET == 20_000
+
+
+def test_teacher_is_beyond_the_budget_and_no_network() -> None:
+    """The twin of the test above: there is something that the budget keeps out."""
+    assert TEACHERS.keys() == {"teacher"}
+    assert parameter_count(made("teacher")) == 196_970 > BUDGET
+    with pytest.raises(ParamsError, match="model.name: got 'teacher', expected one of reference, compact"):
+        build(ModelParams(name="teacher", dropout=0.0), torch.Generator())
+    with pytest.raises(ParamsError, match="model.name: got 'compact', expected one of teacher$"):
+        build(ModelParams(name="compact", dropout=0.0), torch.Generator(), TEACHERS)
 
 
 REFERENCE = {  # design of the network, row by row: weights and biases of convolutions and linear layers, then norms
@@ -58,7 +70,25 @@ def test_reference_has_exactly_its_parameters() -> None:
 
 
 def test_compact_has_exactly_its_parameters() -> None:
-    assert parameter_count(made("compact")) == 19_386
+    assert parameter_count(made("compact")) == 19_706
+
+
+NAMED = {"compact-1k": 1_000, "compact-2k5": 2_500, "compact-5k": 5_000, "compact-10k": 10_000}
+
+
+def fills(parameters: int, size: int) -> bool:
+    """Whether a network lives up to the number in its name: below it, and not by much."""
+    return 0.85 * size <= parameters < size
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_smaller_network_is_just_below_the_number_in_its_name(name: str) -> None:
+    assert fills(parameter_count(made(name)), NAMED[name])
+
+
+def test_the_check_of_sizes_can_fail_and_leaves_no_size_out() -> None:
+    assert [fills(parameters, 1_000) for parameters in (849, 850, 999, 1_000)] == [False, True, True, False]
+    assert {name for name in NETWORKS if name.startswith("compact-")} == NAMED.keys()
 
 
 def test_reference_keeps_the_rules_of_its_table() -> None:

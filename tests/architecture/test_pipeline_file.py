@@ -62,14 +62,36 @@ def sections_read(source: str) -> set[str]:
     return set(re.findall(r"\bparams\.(\w+)", source)) & set(Params.model_fields)
 
 
+def stage_files(stage: str) -> set[str]:
+    """The stage's own file and those of ``mnist_dvc.stages`` that it imports, directly or not: params go no deeper."""
+    return {name for name in imported_files(stage) if name.startswith("mnist_dvc/stages/")}
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_stage_reads_exactly_the_sections_it_lists(stage: str) -> None:
-    source = (ROOT / f"mnist_dvc/stages/{stage}.py").read_text(encoding="utf-8")
-    assert sections_read(source) == set(STAGES[stage]["params"])
+    sources = [(ROOT / name).read_text(encoding="utf-8") for name in sorted(stage_files(stage))]
+    assert sections_read("\n".join(sources)) == set(STAGES[stage]["params"])
 
 
 def test_the_section_check_can_fail() -> None:
     assert sections_read("run(params.data.seed, params.train)") == {"data", "train"}
+
+
+def test_the_section_check_looks_at_what_a_stage_shares_and_at_no_other_stage() -> None:
+    shared = {f"mnist_dvc/stages/{name}.py" for name in ("interruption", "paths", "resumable", "run")}
+    assert stage_files("train") - {"mnist_dvc/stages/__init__.py"} == {"mnist_dvc/stages/train.py"} | shared
+    assert sections_read((ROOT / "mnist_dvc/stages/run.py").read_text(encoding="utf-8")) == {"model", "train"}
+
+
+def test_whole_params_are_handed_to_no_module_below_the_stages() -> None:
+    """Else a section could be read where the check above does not look."""
+
+    def takes_all(name: str) -> bool:
+        return re.search(r"\bParams\b", (ROOT / name).read_text(encoding="utf-8")) is not None
+
+    takers = {name for stage in STAGES for name in imported_files(stage) if takes_all(name)}
+    assert {name for name in takers if not name.startswith("mnist_dvc/stages/")} == {"mnist_dvc/params.py"}
+    assert "mnist_dvc/stages/run.py" in takers
 
 
 def outputs(stage: str) -> list[str]:

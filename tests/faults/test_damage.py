@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.faults
 
 FLIPS, CUTS = 1000, 200
-CARD = Card("compact", 19_386, "mnist", "d" * 64, {"threads": 1})
+CARD = Card("compact", 19_706, "mnist", "d" * 64, {"threads": 1})
 IDENTITY = {"code": "c"}
 ROW = EpochRow(epoch=1, train_loss=0.5, val_loss=None, train_accuracy=0.9, val_accuracy=None, lr=0.1)
 
@@ -88,7 +88,7 @@ def test_flipped_bits_and_cuts_are_refused(tmp_path: Path, kind: str) -> None:
 def test_checkpoint_with_flipped_bits_is_refused_or_the_same(tmp_path: Path) -> None:
     """A zip archive has bits that mean nothing, such as dates; no flip gives other weights."""
     state = dict(build(ModelParams(name="compact", dropout=0.0), torch.Generator().manual_seed(0)).state_dict())
-    about = {"network": "compact", "parameters": 19_386, "dataset": "mnist", "data_digest": "d", "provenance": {}}
+    about = {"network": "compact", "parameters": 19_706, "dataset": "mnist", "data_digest": "d", "provenance": {}}
     content = checkpoint_bytes(model_state=state, raw_model_state=state, optimizer_state={}, history=[ROW], about=about)
     path, draw, harmless = tmp_path / "file.pth", np.random.default_rng(0), 0
     for bit in draw.choice(8 * len(content), FLIPS, replace=False):

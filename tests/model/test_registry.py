@@ -27,8 +27,8 @@ def test_generator_decides_all_weights(name: str) -> None:
 
 def test_unknown_name_is_refused_with_the_nearest() -> None:
     with pytest.raises(
-        ParamsError, match="model.name: got 'refrence', expected one of reference, compact; did you mean"
+        ParamsError, match=r"model.name: got 'refrence', expected one of reference, compact, .*; did you mean reference\?$"
     ):
         build(ModelParams(name="refrence", dropout=0.0), torch.Generator())
-    with pytest.raises(ParamsError, match="expected one of reference, compact$"):
+    with pytest.raises(ParamsError, match=f"expected one of {', '.join(NETWORKS)}$"):
         build(ModelParams(name="zzz", dropout=0.0), torch.Generator())

@@ -41,8 +41,8 @@ def stop_after(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     armed: dict[int, signal.Signals] = {}
     train_on = Training._train_on
 
-    def train_and_signal(self: Training, index_N: torch.Tensor) -> None:
-        train_on(self, index_N)
+    def train_and_signal(self: Training, *batch: Any) -> None:
+        train_on(self, *batch)
         if self.step in armed:
             os.kill(os.getpid(), armed[self.step])
 
@@ -173,7 +173,6 @@ def test_changed_training_starts_anew_and_says_so(
     capsys.readouterr()
     stop_after(0)
     chosen = params()
-    stage = sys.modules["mnist_dvc.stages.train"]
     match change:
         case "params":
             chosen = params(learning_rate=0.01)
@@ -181,7 +180,7 @@ def test_changed_training_starts_anew_and_says_so(
             path = workspace.prepared / "manifest.json"
             path.write_text(path.read_text().replace('"seed": 0', '"seed": 1'))
         case "code":
-            monkeypatch.setattr(stage, "code_digest", lambda: "new")
+            monkeypatch.setattr(sys.modules["mnist_dvc.stages.run"], "code_digest", lambda: "new")
         case "machine":
             monkeypatch.setattr(runtime, "__version__", "9.9")
     train(chosen, workspace)
@@ -401,12 +400,12 @@ def test_out_of_memory_ends_in_74_and_names_the_batch_size(workspace: Paths) -> 
     limited = (
         "import resource, sys, torch, mnist_dvc.stages.train as t\n"
         "import torch._dynamo\n"
-        "follow = t._follow\n"
+        "follow = t.follow\n"
         "def limit(*arguments):\n"
         "    now = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize() + 60 * 2**20\n"
         "    resource.setrlimit(resource.RLIMIT_AS, (now, now))\n"
         "    return follow(*arguments)\n"
-        "t._follow = limit\n"
+        "t.follow = limit\n"
         "from mnist_dvc.cli import main; sys.argv = ['mnist-dvc', 'train']; main()\n"
     )
     result = subprocess.run(

@@ -28,14 +28,14 @@ from mnist_dvc.stages import predict as stage
 from mnist_dvc.stages.paths import Paths
 from mnist_dvc.stages.predict import predict
 
-CARD = Card("compact", 19_386, "mnist", "0" * 64, {})
+CARD = Card("compact", 19_706, "mnist", "0" * 64, {})
 HOSTILE = os.fsdecode(b"\xff\x1b[31m\n[red]\xc3\xbc.png")
 
 
 def model_bytes(*, poisoned: bool = False) -> bytes:
     state = build(ModelParams(name="compact", dropout=0.0), torch.Generator().manual_seed(0)).state_dict()
     if poisoned:
-        state["head.3.weight"].fill_(torch.finfo(torch.float32).max)  # finite, but not what comes of it
+        state["head.2.weight"].fill_(torch.finfo(torch.float32).max)  # finite, but not what comes of it
     return weights_bytes(dict(state), CARD)
 
 

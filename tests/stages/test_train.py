@@ -47,7 +47,7 @@ def test_metrics_and_history_tell_the_same_story(workspace: Paths) -> None:
     assert list(rows[0]) == ["epoch", "train_loss", "val_loss", "train_accuracy", "val_accuracy", "lr"]
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     metrics = json.loads((workspace.root / "reports/train/metrics.json").read_text())
-    assert (metrics["dataset"], metrics["network"], metrics["parameters"]) == ("mnist", "compact", 19_386)
+    assert (metrics["dataset"], metrics["network"], metrics["parameters"]) == ("mnist", "compact", 19_706)
     for key in ("train_loss", "val_loss", "train_accuracy", "val_accuracy"):
         assert float(rows[-1][key]) == metrics[key]
 

@@ -172,7 +172,9 @@ def test_divergence_stops_before_the_step(fault: str) -> None:
     else:
         parameter.register_hook(lambda gradient: gradient * float("inf"))  # type: ignore[no-untyped-call]
     with pytest.raises(
-        DivergedError, match=r"step 3 of 10: got loss .* at learning rate .*, expected finite"
+        DivergedError,
+        match=r"^training diverged: step 3 of 10: got a loss or gradient that is infinite or no number at learning rate "
+        r"0\.\d+, expected finite numbers; try a smaller train\.learning_rate$",
     ) as caught:
         list(events)
     assert caught.value.exit_code == 70
