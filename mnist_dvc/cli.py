@@ -37,7 +37,6 @@ app = typer.Typer(
 
 ParamsOption = Annotated[Path, typer.Option("--params", metavar="FILE", help="The params file.")]
 DEFAULT_PARAMS = Path("params.yaml")
-DEFAULT_MODEL = Paths().model
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001  (typer passes it so)
@@ -125,14 +124,16 @@ def predict(
         typer.Argument(metavar="PATH", help="Picture files, folders of them, or - for one on standard input."),
     ],
     model: Annotated[
-        Path, typer.Option("--model", metavar="FILE", help="The trained model, .safetensors or .pth.")
-    ] = DEFAULT_MODEL,
+        Path | None,
+        typer.Option("--model", metavar="FILE", help="The trained model, .onnx, .safetensors or .pth; else models/'s."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object per line instead of a table.")] = False,
 ) -> None:
     """Tell which digits pictures show; what cannot be read gets its line, too, and ends in 65."""
     from mnist_dvc.stages.predict import predict as run
+    from mnist_dvc.stages.predict import published_model
 
-    run(pictures, model, as_json=as_json)
+    run(pictures, model or published_model(Paths()), as_json=as_json)
 
 
 study = typer.Typer(
@@ -151,12 +152,20 @@ def _of_seed(params: Path, seed: int, network: str | None = None) -> Params:
 
 
 @study.command()
-def trial(*, seed: SeedOption, network: NetworkOption = None, params: ParamsOption = DEFAULT_PARAMS) -> None:
+def trial(
+    *,
+    seed: SeedOption,
+    network: NetworkOption = None,
+    teaching: Annotated[
+        Path | None, typer.Option("--teaching", metavar="FILE", help="Answers of teachers, if not this study's own.")
+    ] = None,
+    params: ParamsOption = DEFAULT_PARAMS,
+) -> None:
     """Train one network with one seed, score it once on the test images, write trials/NETWORK/SEED/."""
     loaded = _of_seed(params, seed, network)
     from mnist_dvc.stages.trial import trial as run
 
-    run(loaded, Paths())
+    run(loaded, Paths(), teaching=teaching)
 
 
 @study.command()
@@ -189,6 +198,22 @@ def sum_up() -> None:
     from mnist_dvc.stages.study_summary import study_summary as run
 
     run(Paths())
+
+
+@study.command("release")
+def release_weights() -> None:
+    """Copy the first seed of the studies to mnist_dvc/pretrained/; run it in the repository's root."""
+    from mnist_dvc.stages.release import release as run
+
+    run(Path())
+
+
+@study.command("results")
+def show_results() -> None:
+    """Write README.md's table, docs/results.md and its figures from all summaries; run it in the repository's root."""
+    from mnist_dvc.stages.results import results as run
+
+    run(Path())
 
 
 def main() -> NoReturn:

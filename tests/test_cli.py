@@ -7,12 +7,17 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from helpers import ROOT, command, params
 from ruamel.yaml import YAML
 
-from mnist_dvc import __version__
+from mnist_dvc import __version__, cli
+from mnist_dvc.params import load_params
+
+if TYPE_CHECKING:
+    from mnist_dvc.stages.paths import Paths
 
 SCRIPT = Path(sys.executable).with_name("mnist-dvc")
 
@@ -37,6 +42,101 @@ def test_help_shows_every_option(tmp_path: Path, arguments: list[str]) -> None:
         ["prepare", "train", "evaluate", "export", "summary", "predict"] if arguments == ["--help"] else ["--params"]
     )
     assert all(part in result.stdout for part in expected)
+
+
+STUDY = {
+    "trial": ("--seed", "--network", "--params"),
+    "teacher": ("--seed", "--params"),
+    "teach": ("MODEL", "--views", "--seed", "--params"),
+}
+
+
+def test_help_shows_the_commands_of_the_studies(tmp_path: Path) -> None:
+    assert "study" in command("--help", cwd=tmp_path).stdout
+    result = command("study", "--help", cwd=tmp_path)
+    assert result.returncode == 0
+    assert all(f" {name} " in result.stdout for name in STUDY)
+
+
+@pytest.mark.parametrize("name", STUDY)
+def test_help_shows_every_option_of_a_study(tmp_path: Path, name: str) -> None:
+    result = command("study", name, "--help", cwd=tmp_path)
+    assert result.returncode == 0
+    assert all(part in result.stdout for part in STUDY[name])
+    assert ("--network" in result.stdout) == (name == "trial")
+
+
+def test_options_of_a_study_take_the_place_of_params(tmp_path: Path) -> None:
+    path = write_params(tmp_path, seed=5)
+    kept = load_params(path)
+    assert cli._of_seed(path, 5) == kept
+    changed = cli._of_seed(path, 7, "compact-1k")
+    assert (changed.train.seed, changed.model.name) == (7, "compact-1k")
+    assert changed.model_dump() == {
+        **kept.model_dump(),
+        "train": kept.train.model_dump() | {"seed": 7},
+        "model": kept.model.model_dump() | {"name": "compact-1k"},
+    }
+
+
+def test_trial_runs_under_the_seed_and_network_that_it_is_told(workspace: Paths) -> None:
+    write_params(workspace.root, epochs=1, seed=5)
+    result = command("study", "trial", "--seed", "7", "--network", "compact-1k", cwd=workspace.root)
+    assert result.returncode == 0, result.stderr
+    (folder,) = workspace.root.glob("trials/*/*")
+    assert folder == workspace.trial("compact-1k", 7)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert (metrics["seed"], metrics["network"], metrics["epochs"]) == (7, "compact-1k", 1)
+
+
+def test_teacher_is_trained_and_asked_on_the_command_line(workspace: Paths) -> None:
+    path = write_params(workspace.root, epochs=1)
+    path.write_text(path.read_text().replace("name: compact", "name: teacher"))
+    result = command("study", "teacher", "--seed", "7", cwd=workspace.root)
+    assert result.returncode == 0, result.stderr
+    result = command("study", "teach", "trials/teacher/7/model.safetensors", "--views", "2", cwd=workspace.root)
+    assert result.returncode == 0, result.stderr
+    assert "Asked 1 teachers on 2 views of 300 images" in " ".join(result.stdout.split())
+    assert workspace.teaching.is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trial"], "Missing option '--seed'"),
+        (["trial", "--seed", "-1"], "greater than or equal to 0"),
+        (["trial", "--seed", "1", "--network", "nonsense"], "model.name: got 'nonsense', expected one of reference, "),
+        (["trial", "--seed", "1", "--network", "teacher"], "model.name: got 'teacher', expected one of reference, "),
+        (["teacher", "--seed", "1"], "model.name: got 'compact', expected one of teacher"),
+        (["teacher", "--seed", "1", "--network", "teacher"], "No such option: --network"),
+        (["teach", "--views", "2"], "Missing argument 'MODEL"),
+        (["teach", "x.safetensors"], "Missing option '--views'"),
+        (["teach", "x.safetensors", "--views", "0"], "greater than or equal to 1"),
+    ],
+)
+def test_usage_errors_of_a_study_end_in_2(workspace: Paths, arguments: list[str], message: str) -> None:
+    write_params(workspace.root)
+    result = command("study", *arguments, cwd=workspace.root)
+    assert result.returncode == 2
+    assert message in " ".join(result.stderr.replace("│", " ").split())
+    assert "Traceback" not in result.stderr
+    assert not list(workspace.root.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize("name", ["nonsense", "../outside"])
+def test_unknown_network_becomes_no_part_of_a_path(workspace: Paths, name: str) -> None:
+    write_params(workspace.root)
+    result = command("study", "trial", "--seed", "1", "--network", name, cwd=workspace.root)
+    assert result.returncode == 2
+    assert not [path for path in workspace.root.rglob("*") if path.name == Path(name).name]
+
+
+@pytest.mark.parametrize("arguments", [["trial", "--seed"], ["teach", "x.safetensors", "--views", "1", "--seed"]])
+def test_seed_beyond_the_largest_of_the_params_is_a_usage_error(workspace: Paths, arguments: list[str]) -> None:
+    write_params(workspace.root, epochs=1)
+    result = command("study", *arguments, str(2**63), cwd=workspace.root)
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def imported(code: str, *, cwd: Path) -> set[str]:

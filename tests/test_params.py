@@ -70,6 +70,10 @@ WRONG = [
     ("train.learning_rate", "false", "got false, expected a number"),
     ("train.learning_rate", "fast", "got 'fast', expected a number"),
     ("train.warmup", "1.0", "expected a number from 0.0 below 1.0"),
+    ("train.distillation", "1.1", "got 1.1, expected a number from 0.0 to 1.0"),
+    ("train.distillation", "-0.1", "got -0.1, expected a number from 0.0 to 1.0"),
+    ("train.clean_epochs", "-1", "got -1, expected a whole number from 0 to 10000"),
+    ("train.clean_epochs", "1.5", "got 1.5, expected a whole number from 0 to 10000"),
     ("train.schedule", "linear", "got 'linear', expected one of onecycle, cosine"),
     ("train.device", "gpu", "got 'gpu', expected one of auto, cpu, cuda, mps"),
     ("train.device", "no", "got 'no', expected one of"),  # YAML 1.2: a text, where 1.1 has a truth value

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 from helpers import params
 
 from mnist_dvc.errors import DeviceError
-from mnist_dvc.runtime import choose_device, choose_precision, provenance, set_up
+from mnist_dvc.runtime import choose_device, choose_precision, machine, provenance, set_up
 
 CPU = torch.device("cpu")
 
@@ -55,3 +58,31 @@ def test_provenance_names_what_decides_the_bits() -> None:
     assert record["threads"] == 3
     assert record["torch"] == torch.__version__
     assert set(record) == {"mnist_dvc", "torch", "device", "cpu", "precision", "threads"}
+
+
+def test_machine_names_what_decides_the_time_and_nobody_s_computer() -> None:
+    record = machine()
+    assert list(record) == ["processor", "cpus", "accelerator", "system", "versions"]
+    assert record["processor"]
+    assert record["cpus"] >= 1
+    assert list(record["versions"]) == ["mnist_dvc", "numpy", "python", "torch"]
+    told = json.dumps(record)
+    assert json.loads(told) == record
+    assert str(Path.home()) not in told
+
+
+def test_machine_without_proc_still_has_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr("platform.processor", lambda: "")
+    monkeypatch.setattr("platform.machine", lambda: "a machine")
+    assert machine()["processor"] == "a machine"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_machine_names_an_accelerator_only_where_there_is_one(monkeypatch: pytest.MonkeyPatch, *, there: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a card")
+    assert machine()["accelerator"] == ("a card" if there else None)

@@ -10,6 +10,7 @@ from mnist_dvc.errors import ParamsError
 from mnist_dvc.model.blocks import initialise
 from mnist_dvc.model.compact import COMPACT, SIZES, CompactNet
 from mnist_dvc.model.reference import ReferenceNet
+from mnist_dvc.model.sprint import SprintNet
 from mnist_dvc.model.teacher import TeacherNet
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ BUDGET = 20_000
 NETWORKS: dict[str, Callable[[float], nn.Module]] = {
     "reference": ReferenceNet,
     "compact": functools.partial(CompactNet, COMPACT),
+    "sprint": SprintNet,
     **{name: functools.partial(CompactNet, size) for name, size in SIZES.items()},
 }
 TEACHERS: dict[str, Callable[[float], nn.Module]] = {"teacher": TeacherNet}

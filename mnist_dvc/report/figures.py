@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from statistics import median
 from typing import TYPE_CHECKING
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from mnist_dvc.report.png import png_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,16 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["confusion_figure", "curves_figure", "mistakes_figure"]
 
-DPI = 120
 TRAIN_COLOUR, VALIDATION_COLOUR = "#0072B2", "#D55E00"  # two of Okabe and Ito's, told apart by colour-blind readers
-
-
-def _png(figure: Figure) -> bytes:
-    """PNG without the library's name and version in it, so that only the picture decides the bytes."""
-    FigureCanvasAgg(figure)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-    return buffer.getvalue()
 
 
 def curves_figure(history: Mapping[str, Sequence[float]]) -> bytes:
@@ -46,7 +37,7 @@ def curves_figure(history: Mapping[str, Sequence[float]]) -> bytes:
     _curve(accuracy, history, "accuracy")
     accuracy.set(title="Accuracy", ylim=_accuracy_limits(history))
     accuracy.yaxis.set_major_formatter(PercentFormatter(xmax=1.0))
-    return _png(figure)
+    return png_bytes(figure)
 
 
 def _accuracy_limits(history: Mapping[str, Sequence[float]]) -> tuple[float, float]:
@@ -98,7 +89,7 @@ def confusion_figure(confusion_KK: NDArray[np.int64]) -> bytes:
         xticks=range(classes),
         yticks=range(classes),
     )
-    return _png(figure)
+    return png_bytes(figure)
 
 
 def mistakes_figure(images_NHW: NDArray[np.uint8], predictions: Predictions, count: int) -> bytes:
@@ -121,4 +112,4 @@ def mistakes_figure(images_NHW: NDArray[np.uint8], predictions: Predictions, cou
         label, answer = predictions.labels_N[position], predictions.predicted_N[position]
         confidence = predictions.confidence_N[position]
         axes.set_title(f"#{position}: {label}\nread as {answer} ({100 * confidence:.0f} %)", fontsize=8)
-    return _png(figure)
+    return png_bytes(figure)

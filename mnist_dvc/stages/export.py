@@ -13,8 +13,9 @@ from mnist_dvc.errors import ArtifactError
 from mnist_dvc.files import exclusive, recorded_sha256, write_atomically
 from mnist_dvc.inference import logits_of
 from mnist_dvc.model.weights import read_model
-from mnist_dvc.onnx import onnx_bytes, onnx_logits
+from mnist_dvc.onnx import onnx_bytes
 from mnist_dvc.runtime import set_up
+from mnist_dvc.serving import OnnxModel
 
 if TYPE_CHECKING:
     from torch import nn
@@ -88,9 +89,10 @@ def _difference(content: bytes, model: nn.Module, digits: Digits, paths: Paths) 
     expected_NK = logits_of(model, digits, max(BATCH_SIZES)).numpy()
     if not np.isfinite(expected_NK).all():
         raise ArtifactError(paths.model, "logits of the images", got="NaN or infinity", expected="finite numbers")
+    exported = OnnxModel.of(content)
     differences = []
     for size in BATCH_SIZES:
-        got_NK = onnx_logits(content, images_N1HW.numpy(), size)
+        got_NK = exported.logits(images_N1HW.numpy(), size)
         others = int((got_NK.argmax(axis=1) != expected_NK.argmax(axis=1)).sum())
         if others:
             got = f"others than PyTorch's for {others} of {len(digits)} images"

@@ -9,23 +9,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from rich.console import Console
+from scipy.special import softmax
 
-from mnist_dvc.data.digits import normalise
 from mnist_dvc.errors import ArtifactError, ImageError
+from mnist_dvc.files import recorded_sha256
 from mnist_dvc.image import LARGEST_FILE, Picture, parse_picture, read_picture
-from mnist_dvc.model.weights import read_model
-from mnist_dvc.report.tables import answers_table
-from mnist_dvc.runtime import set_up
-from mnist_dvc.training.checkpoint import read_checkpoint
+from mnist_dvc.pretrained import released_model
+from mnist_dvc.report.answers import answers_table
+from mnist_dvc.serving import read_onnx
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from torch import Tensor, nn
+    from numpy.typing import NDArray
 
-__all__ = ["predict"]
+    from mnist_dvc.stages.paths import Paths
+
+    Logits = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+__all__ = ["predict", "published_model"]
 
 STANDARD_INPUT = "-"
 CHECKPOINTS = (".pth", ".pt")
@@ -40,26 +43,73 @@ def predict(sources: Iterable[str], model_path: Path, *, as_json: bool) -> None:
 
     Args:
         sources: files, folders (their files by name, without hidden ones and folders), or ``-`` for standard input.
-        model_path: the model that ``train`` wrote, or its checkpoint.
+        model_path: the ONNX file that ``export`` wrote, the model that ``train`` wrote, or its checkpoint.
         as_json: JSON lines instead of tables.
 
     Raises:
         ArtifactError: the model is missing or damaged.
         ImageError: after all answers, if any of them was a refusal.
     """
-    set_up(threads=1)
-    read = read_checkpoint if model_path.suffix in CHECKPOINTS else read_model
-    model, _ = read(model_path)
-    model.to(memory_format=torch.channels_last)
+    logits = _logits_in_onnx(model_path) if model_path.suffix == ".onnx" else _logits_in_torch(model_path)
     pictures = (found for source in sources for found in _pictures(source))
     total = refused = 0
     while batch := list(itertools.islice(pictures, BATCH)):
-        answers = _answers(model, batch, model_path)
+        answers = _answers(logits, batch, model_path)
         _show(answers, as_json=as_json)
         total += len(answers)
         refused += sum("error" in answer for answer in answers)
     if refused:
         raise ImageError("pictures", "not read", got=f"{refused} of {total}", expected="none")
+
+
+def published_model(paths: Paths) -> Path:
+    """The ONNX file, where it is that of the model on record; else the model itself, which PyTorch has to read.
+
+    Where nothing was trained yet, the released weights that the package carries.
+
+    Raises:
+        ArtifactError: the ONNX file is damaged.
+    """
+    if not paths.onnx.is_file():
+        return paths.model if paths.model.is_file() else released_model("compact")
+    recorded = recorded_sha256(paths.model)
+    current = recorded is not None and read_onnx(paths.onnx).properties.get("model_sha256") == recorded
+    return paths.onnx if current else paths.model
+
+
+def _logits_in_onnx(path: Path) -> Logits:
+    """What answers a batch of images (N, 1, H, W) in [0, 1].
+
+    Raises:
+        ArtifactError: the file is missing or damaged.
+    """
+    model = read_onnx(path)
+    return lambda images_N1HW: model.logits(images_N1HW, BATCH)
+
+
+def _logits_in_torch(path: Path) -> Logits:
+    """The same from a model file or a checkpoint; imports PyTorch, which takes seconds.
+
+    Raises:
+        ArtifactError: the file is missing or damaged.
+    """
+    import torch  # noqa: PLC0415
+
+    from mnist_dvc.data.digits import normalise  # noqa: PLC0415
+    from mnist_dvc.model.weights import read_model  # noqa: PLC0415
+    from mnist_dvc.runtime import set_up  # noqa: PLC0415
+    from mnist_dvc.training.checkpoint import read_checkpoint  # noqa: PLC0415
+
+    set_up(threads=1)
+    model, _ = (read_checkpoint if path.suffix in CHECKPOINTS else read_model)(path)
+    model.to(memory_format=torch.channels_last)
+
+    @torch.no_grad()
+    def logits(images_N1HW: NDArray[np.float32]) -> NDArray[np.float32]:
+        logits_NK: NDArray[np.float32] = model(normalise(torch.from_numpy(images_N1HW))).numpy()
+        return logits_NK
+
+    return logits
 
 
 def _pictures(source: str) -> Iterator[tuple[str, Picture | ImageError]]:
@@ -107,10 +157,10 @@ def _standard_input() -> Picture:
     return parse_picture(content, STANDARD_INPUT)
 
 
-def _answers(model: nn.Module, batch: list[tuple[str, Picture | ImageError]], where: Path) -> list[dict[str, Any]]:
+def _answers(logits: Logits, batch: list[tuple[str, Picture | ImageError]], where: Path) -> list[dict[str, Any]]:
     """What is told of each picture, or of why there is none."""
     read = [found for _, found in batch if isinstance(found, Picture)]
-    probabilities = iter(_probabilities(model, read, where).tolist() if read else ())
+    probabilities = iter(_probabilities(logits, read, where).tolist() if read else ())
     answers = []
     for name, found in batch:
         shown = name.encode(errors="backslashreplace").decode()  # JSON has no place for bytes that are not UTF-8
@@ -121,17 +171,18 @@ def _answers(model: nn.Module, batch: list[tuple[str, Picture | ImageError]], wh
     return answers
 
 
-@torch.no_grad()
-def _probabilities(model: nn.Module, pictures: list[Picture], where: Path) -> Tensor:
-    """Softmax of the logits in float64, (N, K), of the pixels just as ``evaluate`` feeds them.
+def _probabilities(logits: Logits, pictures: list[Picture], where: Path) -> NDArray[np.float64]:
+    """Softmax of the logits in float64, (N, K), of the pixels in [0, 1].
 
     Raises:
         ArtifactError: the model computes no numbers.
     """
-    images_N1HW = torch.from_numpy(np.stack([picture.pixels_HW for picture in pictures])).unsqueeze(1)
-    probabilities_NK: Tensor = model(normalise(images_N1HW.float().div_(255.0))).double().softmax(dim=1)
-    if not probabilities_NK.isfinite().all():
+    images_NHW = np.stack([picture.pixels_HW for picture in pictures])
+    images_N1HW = images_NHW[:, None].astype(np.float32) / np.float32(255)
+    logits_NK = logits(images_N1HW).astype(np.float64)
+    if not np.isfinite(logits_NK).all():
         raise ArtifactError(where, "answers", got="values that are no numbers", expected="probabilities; train again")
+    probabilities_NK: NDArray[np.float64] = softmax(logits_NK, axis=1)
     return probabilities_NK
 
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from mnist_dvc.params import Params
-    from mnist_dvc.stages.paths import Paths
     from mnist_dvc.training.events import Event
 
     Networks = Mapping[str, Callable[[float], nn.Module]]
@@ -90,7 +89,9 @@ def identity(params: Params, job: Job, card: Card) -> dict[str, Any]:
     }
 
 
-def train_resumably(params: Params, paths: Paths, state: Path, networks: Networks) -> tuple[Finished, Card, float]:
+def train_resumably(
+    params: Params, prepared: Path, state: Path, *, teaching: Path, networks: Networks
+) -> tuple[Finished, Card, float]:
     """Train in this process, told on the console, with snapshots in ``state``, which the caller holds the lock of.
 
     Returns:
@@ -102,7 +103,7 @@ def train_resumably(params: Params, paths: Paths, state: Path, networks: Network
     """
     began = time.perf_counter()
     with Interruption() as interruption:
-        job, card = job_of(params, Prepared.open(paths.prepared), paths.teaching, networks)
+        job, card = job_of(params, Prepared.open(prepared), teaching, networks)
         snapshots = SnapshotFolder(state / "resume", identity(params, job, card))
         loaded = time.perf_counter() - began
         resumable = ResumableTraining(Training(job), snapshots, interruption, snapshot_every=SNAPSHOT_EVERY)

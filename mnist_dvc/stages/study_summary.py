@@ -74,6 +74,9 @@ def study_summary(paths: Paths) -> None:
         raise ArtifactError(
             paths.root / "trials", "trials", got="none", expected="one or more that `study trial` wrote"
         )
+    datasets = sorted({metrics.dataset for of_network in trials.values() for metrics, _ in of_network})
+    if len(datasets) > 1:
+        raise ArtifactError(paths.root / "trials", "data sets", got=" and ".join(datasets), expected="one")
     points = sorted((summarise(of_network) for of_network in trials.values()), key=lambda point: point["parameters"])
     summary = {"study": paths.root.resolve().name} | points[-1]
     if len(points) > 1:

@@ -95,7 +95,7 @@ class _ClassRoom:
         device = self._digits.labels_N.device
         distortions = view_distortions(self.lesson, view, len(self._digits), device)
         answers = []
-        for index_M in torch.arange(len(self._digits), device=device).split(BATCH):  # type: ignore[no-untyped-call]
+        for index_M in torch.split(torch.arange(len(self._digits), device=device), BATCH):
             images_M1HW, _ = self._digits.batch(index_M)
             if distortions is not None:
                 images_M1HW = distort(images_M1HW, distortions[index_M])

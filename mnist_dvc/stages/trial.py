@@ -29,20 +29,27 @@ if TYPE_CHECKING:
 __all__ = ["teacher", "trial"]
 
 
-def trial(params: Params, paths: Paths) -> None:
+def trial(params: Params, paths: Paths, *, teaching: Path | None = None) -> None:
     """Train the network and seed of ``params``, read the test images once, write ``trials/<network>/<seed>/``.
 
     ``model.safetensors`` are the averaged weights, ``metrics.json`` what they came to, ``timing.json`` how long it took
     and where; the first two are the same bytes whenever the same machine does it again.
+
+    Args:
+        params: the recipe.
+        paths: the workspace of the study.
+        teaching: the answers of teachers, by default those of this study; read if ``train.distillation`` asks for them.
 
     Raises:
         ParamsError, DeviceError, DataError, ArtifactError, BusyError, DivergedError, StoppedError: as in ``train``.
         OSError: an output cannot be written.
     """
     folder = paths.trial(params.model.name, params.train.seed)
-    with exclusive(_state(params, paths), "mnist-dvc study trial"):
+    with exclusive(state := _state(params, paths), "mnist-dvc study trial"):
         check_writable(folder / "metrics.json")
-        finished, card, seconds = train_resumably(params, paths, _state(params, paths), NETWORKS)
+        finished, card, seconds = train_resumably(
+            params, paths.prepared, state, teaching=teaching or paths.teaching, networks=NETWORKS
+        )
         result = {"seed": params.train.seed} | metrics_of(finished, card)
         result |= _test_scores(finished.model, Prepared.open(paths.prepared), params.evaluate.batch_size)
         write_atomically(folder / "model.safetensors", weights_bytes(finished.model.state_dict(), card))
@@ -61,9 +68,11 @@ def teacher(params: Params, paths: Paths) -> None:
         as :func:`trial`.
     """
     folder = paths.trial(params.model.name, params.train.seed)
-    with exclusive(_state(params, paths), "mnist-dvc study teacher"):
+    with exclusive(state := _state(params, paths), "mnist-dvc study teacher"):
         check_writable(folder / "metrics.json")
-        finished, card, seconds = train_resumably(params, paths, _state(params, paths), TEACHERS)
+        finished, card, seconds = train_resumably(
+            params, paths.prepared, state, teaching=paths.teaching, networks=TEACHERS
+        )
         result = {"seed": params.train.seed} | metrics_of(finished, card)
         write_atomically(folder / "model.safetensors", weights_bytes(finished.model.state_dict(), card))
         write_atomically(folder / "metrics.json", json_bytes(result))

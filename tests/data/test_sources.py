@@ -135,6 +135,43 @@ def test_temporary_experiment_reads_what_its_workspace_reads(tmp_path: Path, cop
     assert raw.dataset == "mnist"
 
 
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("study", ["studies/record", "studies/record/teacher", ".dvc/tmp/exps/tmpabc/studies/record"])
+@pytest.mark.parametrize("source", ["auto", "mnist", "../shared/mnist"])
+def test_study_in_its_folder_reads_what_the_repository_reads(tmp_path: Path, study: str, source: str) -> None:
+    shutil.copytree(tmp_path / "tiny", tmp_path / "shared/mnist")
+    (tmp_path / "repository/.dvc").mkdir(parents=True)
+    raw, said = ask(source, tmp_path / "repository" / study)
+    assert raw.dataset == "mnist"
+    if source != "../shared/mnist":
+        assert said == [f"reading {tmp_path / 'shared/mnist'}"]
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("marker", [None, "file"])
+def test_folder_outside_of_any_repository_is_its_own(tmp_path: Path, marker: str | None) -> None:
+    """The twin of the test above: it is the folder ``.dvc`` that makes a repository, not the name of the study's."""
+    shutil.copytree(tmp_path / "tiny", tmp_path / "shared/mnist")
+    (tmp_path / "repository").mkdir()
+    if marker is not None:
+        (tmp_path / "repository/.dvc").write_text("no folder")
+    with pytest.raises(DataError, match="folder: got no MNIST file"):
+        ask("../shared/mnist", tmp_path / "repository/studies/record")
+    assert ask("../../../shared/mnist", tmp_path / "repository/studies/record")[0].dataset == "mnist"
+
+
+@pytest.mark.usefixtures("tiny")
+def test_nearest_repository_counts(tmp_path: Path) -> None:
+    """One may lie inside another, as a submodule does; the folder itself is the nearest."""
+    outer, inner = tmp_path / "outer", tmp_path / "outer/inner"
+    for repository in (outer, inner):
+        (repository / ".dvc").mkdir(parents=True)
+        shutil.copytree(tmp_path / "tiny", repository / "data/raw")
+    assert ask("mnist", inner / "studies/record")[1] == [f"reading {inner / 'data/raw'}"]
+    assert ask("mnist", inner)[1] == [f"reading {inner / 'data/raw'}"]
+    assert ask("mnist", outer / "studies/record")[1] == [f"reading {outer / 'data/raw'}"]
+
+
 class Mirror(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Stay silent."""

@@ -18,6 +18,7 @@ from mnist_dvc.training.checkpoint import checkpoint_bytes
 from mnist_dvc.training.engine import Job, Training
 from mnist_dvc.training.events import EpochEnded, Finished, Started, Stepped
 from mnist_dvc.training.snapshot import Snapshot, TrainingState, parse_snapshot, snapshot_bytes
+from mnist_dvc.training.teaching import Lesson, Teaching
 
 CPU = torch.device("cpu")
 TRAIN = Digits.on(CPU, blobs(20, seed=1))
@@ -25,10 +26,19 @@ VALIDATION = Digits.on(CPU, blobs(5, seed=2))
 STEPS_PER_EPOCH = 5
 
 
-def training(name: str = "compact", **changes: Any) -> Training:
+def training(name: str = "compact", *, teaching: Teaching | None = None, **changes: Any) -> Training:
     model = build(ModelParams(name=name, dropout=0.1), torch.Generator().manual_seed(0))
     chosen = params(**changes).train
-    return Training(Job(model=model, digits=TRAIN, validation=VALIDATION, params=chosen, precision="float32"))
+    return Training(
+        Job(
+            model=model,
+            digits=TRAIN,
+            validation=VALIDATION,
+            params=chosen,
+            precision="float32",
+            teaching=teaching,
+        )
+    )
 
 
 def outcome(run: Training) -> bytes:
@@ -44,9 +54,9 @@ def outcome(run: Training) -> bytes:
     )
 
 
-def stopped_after(step: int, kind: type = Stepped, name: str = "compact") -> TrainingState:
+def stopped_after(step: int, kind: type = Stepped, name: str = "compact", **changes: Any) -> TrainingState:
     """The state after ``step``, or after the end of the epoch of that step, through bytes and back."""
-    run = training(name)
+    run = training(name, **changes)
     for event in run.events():
         if isinstance(event, kind) and run.step == step:
             content = snapshot_bytes(Snapshot(state=run.capture(), began=0.0, seconds=0.0), {})
@@ -71,6 +81,48 @@ def test_reference_network_goes_on_to_the_same_bits() -> None:
     run = training("reference")
     run.restore(stopped_after(7, name="reference"))
     assert outcome(run) == outcome(training("reference"))
+
+
+def taught(seed: int = 0) -> Teaching:
+    """Two views of TRAIN, so that the third epoch sees one of them again."""
+    lesson = Lesson(
+        augment=params().train.augment, seed=0, dataset="blobs", data_digest="d" * 64, teachers=["a" * 64]
+    )
+    logits_VNK = 3.0 * torch.randn((2, len(TRAIN), 10), generator=torch.Generator().manual_seed(seed))
+    return Teaching(lesson, logits_VNK.log_softmax(dim=2).half())
+
+
+LESSONS: dict[str, dict[str, Any]] = {
+    "taught": {"epochs": 3, "teaching": taught(), "distillation": 0.7},
+    "clean in the end": {"epochs": 3, "clean_epochs": 1},
+    "taught and clean in the end": {"epochs": 3, "clean_epochs": 1, "teaching": taught(), "distillation": 0.7},
+}
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_training_with_teachers_or_clean_epochs_goes_on_to_the_same_bits(lesson: str) -> None:
+    """From within each epoch, and from both sides of the ends between them."""
+    whole = outcome(training(**LESSONS[lesson]))
+    for step, kind in ((3, Stepped), (5, Stepped), (5, EpochEnded), (8, Stepped), (10, EpochEnded), (12, Stepped)):
+        run = training(**LESSONS[lesson])
+        run.restore(stopped_after(step, kind, **LESSONS[lesson]))
+        assert outcome(run) == whole, (step, kind)
+
+
+@pytest.mark.parametrize(
+    ("lesson", "change"),
+    [
+        ("taught", {"teaching": taught(1)}),
+        ("taught", {"teaching": None, "distillation": 0.0}),
+        ("clean in the end", {"clean_epochs": 0}),
+        ("taught and clean in the end", {"clean_epochs": 0}),
+    ],
+)
+def test_going_on_under_another_lesson_gives_other_bits(lesson: str, change: dict[str, Any]) -> None:
+    """The twin of the test above."""
+    run = training(**LESSONS[lesson] | change)
+    run.restore(stopped_after(8, **LESSONS[lesson]))
+    assert outcome(run) != outcome(training(**LESSONS[lesson]))
 
 
 def test_going_on_may_be_repeated(golden: bytes) -> None:

@@ -1,0 +1,115 @@
+"""The studies against the code: what they depend on, what they promise, and what their summaries say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import grimp
+import pytest
+from helpers import ROOT
+from ruamel.yaml import YAML
+
+from mnist_dvc.model import BUDGET, NETWORKS
+from mnist_dvc.params import load_params
+
+STUDIES = ("record", "default", "fast", "frontier")
+LEAST_SEEDS = {"record": 5, "default": 5, "fast": 10, "frontier": 3}
+GRAPH = grimp.build_graph("mnist_dvc", cache_dir=None)
+
+TELLING = ("cli", "errors", "files", "params", "report", "stages", "runtime", "inference", "model", "data.arrays")
+"""Modules that carry, check or tell numbers and do not decide them; a registry of networks decides none, either."""
+ELSEWHERE = ("data.prepared", "data.splits", "training.snapshot", "training.checkpoint", "training.events")
+OTHER_NETWORKS = {"compact", "reference", "sprint", "teacher"}
+
+
+def pipeline(study: str) -> dict[str, Any]:
+    stages: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / f"studies/{study}/dvc.yaml").read_text("utf-8"))
+    return stages["stages"]
+
+
+def listed(stage: dict[str, Any]) -> set[str]:
+    """The package's modules among the dependencies, as ``training.engine``."""
+    files = [dependency for dependency in stage["deps"] if "mnist_dvc/" in dependency]
+    return {Path(file.partition("mnist_dvc/")[2]).with_suffix("").as_posix().replace("/", ".") for file in files}
+
+
+def deciding(entry: str, network: str) -> set[str]:
+    """What ``entry`` imports and what decides its numbers, with ``network`` as the only one of the networks."""
+    names = {name.partition(".")[2] for name in GRAPH.find_upstream_modules(f"mnist_dvc.stages.{entry}")} - {""}
+    telling = {n for n in names if n in (*TELLING, *ELSEWHERE) or n.startswith(("report.", "stages."))}
+    other = {f"model.{other}" for other in OTHER_NETWORKS - {network}} | {"model.weights", "model.describe"}
+    return names - telling - other
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_trial_depends_on_exactly_the_modules_that_decide_its_numbers(study: str) -> None:
+    trial, params = pipeline(study)["trial"], load_params(ROOT / f"studies/{study}/params.yaml")
+    expected = deciding("trial", params.model.name)
+    if not params.train.distillation:
+        expected -= {"training.teaching"}
+    assert listed(trial) == expected
+
+
+def test_teachers_and_their_answers_depend_on_the_modules_that_decide_them() -> None:
+    stages = pipeline("record")
+    assert listed(stages["teacher"]) == deciding("trial", "teacher") - {"metrics", "training.teaching"}
+    assert listed(stages["teach"]) == deciding("teach", "teacher") | {"stages.teach"}
+
+
+def test_the_check_of_dependencies_can_fail() -> None:
+    assert {"training.engine", "augment", "model.blocks", "model.sprint"} <= deciding("trial", "sprint")
+    assert "model.reference" not in deciding("trial", "sprint")
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_dependency_in_the_repository_is_there(study: str) -> None:
+    for name, stage in pipeline(study).items():
+        folder = ROOT / "studies" / study / stage.get("wdir", "")
+        code = [dependency for dependency in stage["deps"] if "mnist_dvc/" in dependency]
+        assert code or name == "summary"
+        assert all((folder / file).is_file() for file in code), name
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_recipe_holds_the_protocol(study: str) -> None:
+    params, trial = load_params(ROOT / f"studies/{study}/params.yaml"), pipeline(study)["trial"]
+    assert params.data.validation == 0
+    assert params.model.name in NETWORKS
+    assert len(trial["matrix"]["seed"]) >= LEAST_SEEDS[study]
+    assert len(set(trial["matrix"]["seed"])) == len(trial["matrix"]["seed"])
+    assert set(trial["matrix"].get("network", [])) <= set(NETWORKS)
+
+
+def test_default_study_trains_what_the_main_pipeline_trains() -> None:
+    main, study = load_params(ROOT / "params.yaml"), load_params(ROOT / "studies/default/params.yaml")
+    assert (study.model, study.train) == (main.model, main.train)
+
+
+def test_teachers_saw_the_distortions_of_the_students_and_not_the_validation_images() -> None:
+    teacher = load_params(ROOT / "studies/record/teacher/params.yaml")
+    assert teacher.data.validation == 5000
+    for study in ("record", "frontier"):
+        assert load_params(ROOT / f"studies/{study}/params.yaml").train.augment == teacher.train.augment
+
+
+def summary(study: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((ROOT / f"studies/{study}/summary.json").read_text(encoding="utf-8"))
+    return loaded
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_summary_has_every_seed_and_nothing_else(study: str) -> None:
+    matrix = pipeline(study)["trial"]["matrix"]
+    points = summary(study).get("points", [summary(study)])
+    assert sorted(point["network"] for point in points) == sorted(
+        matrix.get("network", [load_params(ROOT / f"studies/{study}/params.yaml").model.name])
+    )
+    for point in points:
+        assert point["seeds"] == matrix["seed"]
+        assert point["dataset"] == "mnist"
+        assert point["parameters"] < BUDGET
+        for seed, accuracy in zip(point["seeds"], point["accuracies"], strict=True):
+            folder = ROOT / f"studies/{study}/trials/{point['network']}/{seed}"
+            assert json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["accuracy"] == accuracy
