@@ -31,8 +31,10 @@ __all__ = [
     "exclusive",
     "json_bytes",
     "open_regular",
+    "own_sums",
     "read_regular",
     "recorded_sha256",
+    "refuse_other_digest",
     "sha256",
     "sha256sums",
     "write_atomically",
@@ -211,13 +213,37 @@ def sha256sums(contents: Mapping[str, bytes]) -> bytes:
     return "".join(f"{sha256(content)}  {name}\n" for name, content in contents.items()).encode()
 
 
+def refuse_other_digest(path: Path, content: bytes) -> None:
+    """Compare a file with the digest on record beside it, where there is one.
+
+    DVC trusts a cached file by its permissions and git by its word; this is what sees that it was changed since.
+
+    Raises:
+        ArtifactError: they differ, or the list does not name the file.
+    """
+    recorded, found = recorded_sha256(path), sha256(content)
+    if recorded is not None and found != recorded:
+        expected = f"{recorded}, as in {_list_with(path).name} beside it"
+        raise ArtifactError(path, "SHA-256", got=found, expected=expected)
+
+
+def own_sums(path: Path) -> Path:
+    """The list of digests that holds ``path`` alone."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _list_with(path: Path) -> Path:
+    own = own_sums(path)
+    return own if own.exists() else path.with_name(SUMS)
+
+
 def recorded_sha256(path: Path) -> str | None:
-    """The digest of ``path`` in the SHA256SUMS of its folder; None where there is no such list.
+    """The digest of ``path`` in a list of its own or in the SHA256SUMS of its folder; None where there is neither.
 
     Raises:
         ArtifactError: the list does not name the file, or is no list.
     """
-    sums = path.with_name(SUMS)
+    sums = _list_with(path)
     if not sums.exists():
         return None
     lines = read_regular(sums, _SUMS_LENGTH, ArtifactError, "a list of digests").decode("utf-8", "replace").splitlines()

@@ -11,7 +11,7 @@ import onnxruntime
 from google.protobuf.message import DecodeError
 
 from mnist_dvc.errors import ArtifactError
-from mnist_dvc.files import read_regular, sha256
+from mnist_dvc.files import read_regular, refuse_other_digest, sha256
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,9 +59,11 @@ def read_onnx(path: Path) -> OnnxModel:
     """The network in ``path``.
 
     Raises:
-        ArtifactError: the file is missing, or not to the byte what ``export`` wrote, or not a network of ours.
+        ArtifactError: the file is missing, not to the byte what ``export`` wrote, another one than the digest beside it
+            says, or not a network of ours.
     """
     content = read_regular(path, LARGEST, ArtifactError, EXPECTED)
+    refuse_other_digest(path, content)
     try:
         properties = {entry.key: entry.value for entry in onnx.load_from_string(content).metadata_props}
     except DecodeError as error:

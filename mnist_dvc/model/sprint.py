@@ -12,6 +12,14 @@ from mnist_dvc.model.blocks import Dropout, PooledConv, conv_bn
 __all__ = ["SprintNet"]
 
 
+class Crop(nn.Module):
+    """Without the outer two pixels: MNIST's makers centred each digit in a box of 20 of the 28."""
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, H - 4, W - 4)."""
+        return x_NCHW[:, :, 2:-2, 2:-2]
+
+
 class GlobalMaximum(nn.Module):
     """Maximum over each map, (N, C, H, W) to (N, C)."""
 
@@ -27,9 +35,13 @@ class SprintNet(nn.Sequential):
         """``dropout`` in [0, 1) acts on the 48 pooled features, just before the classifier."""
         super().__init__(
             OrderedDict(
-                # A stride in place of a pooling: no map of 28x28 is ever written, which is a third of the time.
+                # A stride in place of a pooling: no map of the full size is ever written. That saves a third of the time of
+                # a step, and the crop a quarter of the rest.
                 stem=nn.Sequential(
-                    nn.Conv2d(1, 16, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True)
+                    Crop(),
+                    nn.Conv2d(1, 16, 5, stride=2, padding=2, bias=False),
+                    nn.BatchNorm2d(16),
+                    nn.ReLU(inplace=True),
                 ),
                 shrink=PooledConv(16, 32, 3),
                 deepen=nn.Sequential(*conv_bn(32, 48), nn.ReLU(inplace=True)),

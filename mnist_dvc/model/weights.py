@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from safetensors import SafetensorError
 
 from mnist_dvc.errors import ArtifactError
-from mnist_dvc.files import read_regular, recorded_sha256, sha256
+from mnist_dvc.files import read_regular, refuse_other_digest, sha256
 from mnist_dvc.model import NETWORKS
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Networks = Mapping[str, Callable[[float], nn.Module]]
 
-__all__ = ["METADATA_KEY", "Card", "kind_of", "network_of", "read_model", "refuse_other_digest", "weights_bytes"]
+__all__ = ["METADATA_KEY", "Card", "kind_of", "network_of", "read_model", "weights_bytes"]
 
 METADATA_KEY = "mnist_dvc"
 """The only metadata key: with more than one, safetensors writes them in a random order."""
@@ -88,20 +88,6 @@ def read_model(path: Path, networks: Networks = NETWORKS) -> tuple[nn.Module, Ca
     except SafetensorError as error:
         raise ArtifactError(path, "content", got=f"damage ({error})", expected=EXPECTED) from error
     return network_of(told.card, state, path, networks), told.card
-
-
-def refuse_other_digest(path: Path, content: bytes) -> None:
-    """Compare a file with the digest that stands in SHA256SUMS beside it, where there is one.
-
-    DVC trusts a cached file by its permissions and git by its word; this is what sees that it was changed since.
-
-    Raises:
-        ArtifactError: they differ, or the list does not name the file.
-    """
-    recorded, found = recorded_sha256(path), sha256(content)
-    if recorded is not None and found != recorded:
-        expected = f"{recorded}, as in SHA256SUMS beside it"
-        raise ArtifactError(path, "SHA-256", got=found, expected=expected)
 
 
 def _read_told(content: bytes, where: Path) -> _Told:

@@ -10,7 +10,7 @@ import torch
 from mnist_dvc.data.digits import Digits
 from mnist_dvc.data.prepared import Prepared
 from mnist_dvc.errors import ArtifactError
-from mnist_dvc.files import exclusive, recorded_sha256, write_atomically
+from mnist_dvc.files import exclusive, own_sums, recorded_sha256, sha256sums, write_atomically
 from mnist_dvc.inference import logits_of
 from mnist_dvc.model.weights import read_model
 from mnist_dvc.onnx import onnx_bytes
@@ -60,6 +60,7 @@ def _export(params: Params, paths: Paths) -> None:
         expected = f"at most {params.export.tolerance:g} from PyTorch's"
         raise ArtifactError(paths.onnx, "logits", got=f"a difference of {difference:.2g}", expected=expected)
     write_atomically(paths.onnx, content)
+    write_atomically(own_sums(paths.onnx), sha256sums({paths.onnx.name: content}))
     print(
         f"Exported {card.network}: {len(content) / 1000:.1f} KB, opset {params.export.opset}, logits within "
         f"{difference:.1e} of PyTorch's on {len(digits):,} {split} images  ->  {paths.onnx}"

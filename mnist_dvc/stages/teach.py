@@ -11,7 +11,7 @@ from mnist_dvc.augment import distort
 from mnist_dvc.data.digits import Digits, normalise
 from mnist_dvc.data.prepared import Prepared
 from mnist_dvc.errors import ArtifactError
-from mnist_dvc.files import exclusive, sha256, write_atomically
+from mnist_dvc.files import check_writable, exclusive, sha256, write_atomically
 from mnist_dvc.model import TEACHERS
 from mnist_dvc.model.weights import read_model
 from mnist_dvc.runtime import choose_device, choose_precision, set_up
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["teach"]
 
+MNIST = "mnist"
 BATCH = 250
 """Images per forward pass; larger ones fall out of the processor's cache."""
 
@@ -56,15 +57,17 @@ def teach(params: Params, paths: Paths, teachers: list[Path], *, views: int, see
         device = choose_device(params.train.device)
         set_up(params.train.threads)
         prepared = Prepared.open(paths.prepared)
-        models = [_read_teacher(path, prepared.dataset).to(device) for path in teachers]
+        check_writable(paths.teaching)
+        models = [_read_teacher(path, prepared).to(device) for path in teachers]
         lesson = Lesson(
             augment=params.train.augment,
             seed=seed,
             dataset=prepared.dataset,
             data_digest=prepared.digest,
             teachers=[sha256(path.read_bytes()) for path in teachers],
+            precision=choose_precision(params.train.precision, device),
         )
-        class_room = _ClassRoom(models, Digits.on(device, prepared.read("train")), lesson, params.train.precision)
+        class_room = _ClassRoom(models, Digits.on(device, prepared.read("train")), lesson)
         answers_VNK = torch.stack([_kept(class_room, state, view) for view in track(range(views), "asking teachers")])
         write_atomically(paths.teaching, teaching_bytes(Teaching(lesson, answers_VNK)))
         for part in state.glob("view-*"):
@@ -73,21 +76,27 @@ def teach(params: Params, paths: Paths, teachers: list[Path], *, views: int, see
     print(f"Asked {asked}  ->  {paths.teaching}")
 
 
-def _read_teacher(path: Path, dataset: str) -> nn.Module:
+def _read_teacher(path: Path, prepared: Prepared) -> nn.Module:
+    """The teacher in ``path``, unless it may have learned from the test images of the students.
+
+    MNIST's test images are a file of their own, so there any split of the others will do; a smaller set is one pool.
+    """
     model, card = read_model(path, TEACHERS)
-    if card.dataset != dataset:
-        raise ArtifactError(path, "data it was trained on", got=card.dataset, expected=dataset)
+    if card.dataset != prepared.dataset or (card.dataset != MNIST and card.data_digest != prepared.digest):
+        got = f"{card.dataset} ({card.data_digest[:12]})"
+        expected = f"the prepared {prepared.dataset} ({prepared.digest[:12]})"
+        raise ArtifactError(path, "data it was trained on", got=got, expected=expected)
     return model.to(memory_format=torch.channels_last)
 
 
 class _ClassRoom:
     """Teachers before the images that they are asked about."""
 
-    def __init__(self, teachers: list[nn.Module], digits: Digits, lesson: Lesson, precision: str) -> None:
+    def __init__(self, teachers: list[nn.Module], digits: Digits, lesson: Lesson) -> None:
         self._teachers = teachers
         self._digits = digits
         self.lesson = lesson
-        self._bfloat16 = choose_precision(precision, digits.labels_N.device) == "bfloat16"
+        self._bfloat16 = lesson.precision == "bfloat16"
 
     @torch.no_grad()
     def answers(self, view: int) -> Tensor:

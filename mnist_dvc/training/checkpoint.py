@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mnist_dvc.errors import ArtifactError
-from mnist_dvc.files import read_regular
-from mnist_dvc.model.weights import Card, network_of, refuse_other_digest
+from mnist_dvc.files import read_regular, refuse_other_digest
+from mnist_dvc.model.weights import Card, network_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

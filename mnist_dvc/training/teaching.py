@@ -30,6 +30,7 @@ __all__ = ["Lesson", "Teaching", "read_teaching", "teaching_bytes", "view_distor
 
 METADATA_KEY = "mnist_dvc"
 TENSOR = "log_probabilities"
+CLASSES = 10
 LARGEST = 2**30
 """Bytes; 60 views of MNIST take 72,000,000."""
 EXPECTED = "the answers that `mnist-dvc study teach` writes"
@@ -38,7 +39,10 @@ _BLANK = "0" * 64
 
 
 class Lesson(BaseModel):
-    """What the answers are about: the distortions of the views, the digits, and the SHA-256 of each teacher."""
+    """What the answers are about: the distortions of the views, the digits, and the SHA-256 of each teacher.
+
+    ``precision``, in which the teachers computed, is ``float32`` or ``bfloat16``.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -47,6 +51,7 @@ class Lesson(BaseModel):
     dataset: str
     data_digest: str
     teachers: list[str]
+    precision: str
 
 
 class _Told(BaseModel):
@@ -127,9 +132,17 @@ def read_teaching(path: Path, data_digest: str) -> Teaching:
     if sha256(blank) != told.sha256:
         raise ArtifactError(path, "SHA-256", got=sha256(blank), expected=f"{told.sha256}, which the file carries")
     answers = tensors.get(TENSOR)
-    if answers is None or answers.dtype != torch.float16 or answers.ndim != 3 or len(tensors) != 1:  # noqa: PLR2004  (V, N, K)
-        raise ArtifactError(path, "tensors", got=", ".join(tensors) or "none", expected=f"{TENSOR}, float16 (V, N, K)")
+    if answers is None or len(tensors) != 1 or not _are_answers(answers):
+        expected = f"{TENSOR}, float16 (V, N, {CLASSES}) without NaN"
+        raise ArtifactError(path, "tensors", got=", ".join(tensors) or "none", expected=expected)
     if told.lesson.data_digest != data_digest:
         got, expected = told.lesson.data_digest[:12], f"{data_digest[:12]}, the prepared ones; run `study teach` again"
         raise ArtifactError(path, "digits it is about", got=got, expected=expected)
     return Teaching(told.lesson, answers, told.sha256)
+
+
+def _are_answers(tensor: Tensor) -> bool:
+    """Whether these can be log-probabilities (V, N, K); minus infinity is one, of what a teacher rules out."""
+    views, images, classes = tensor.shape if tensor.ndim == 3 else (0, 0, 0)  # noqa: PLR2004  (V, N, K)
+    kind = tensor.dtype == torch.float16 and min(views, images) > 0 and classes == CLASSES
+    return kind and not bool(tensor.isnan().any())

@@ -26,9 +26,8 @@ def test_generator_decides_all_weights(name: str) -> None:
 
 
 def test_unknown_name_is_refused_with_the_nearest() -> None:
-    with pytest.raises(
-        ParamsError, match=r"model.name: got 'refrence', expected one of reference, compact, .*; did you mean reference\?$"
-    ):
+    expected = r"model.name: got 'refrence', expected one of reference, compact, .*; did you mean reference\?$"
+    with pytest.raises(ParamsError, match=expected):
         build(ModelParams(name="refrence", dropout=0.0), torch.Generator())
     with pytest.raises(ParamsError, match=f"expected one of {', '.join(NETWORKS)}$"):
         build(ModelParams(name="zzz", dropout=0.0), torch.Generator())

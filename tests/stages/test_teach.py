@@ -16,7 +16,7 @@ from mnist_dvc.data.digits import Digits, normalise
 from mnist_dvc.data.prepared import Prepared, write_prepared
 from mnist_dvc.data.splits import split
 from mnist_dvc.errors import ArtifactError, BusyError, DataError, ParamsError, StoppedError
-from mnist_dvc.files import exclusive, sha256
+from mnist_dvc.files import exclusive, sha256, write_atomically
 from mnist_dvc.model import NETWORKS, TEACHERS, build
 from mnist_dvc.model.weights import Card, read_model, weights_bytes
 from mnist_dvc.params import ModelParams
@@ -164,7 +164,7 @@ def test_neither_test_nor_validation_images_are_read(workspace: Paths, teachers:
         ask(workspace, teachers)
 
 
-# ------------------------------------------------------------------------------------------------------ stopped, going on
+# ---------------------------------------------------------------------------------------------------- stopped, going on
 
 
 def test_stopped_asking_goes_on_from_the_views_that_it_kept(
@@ -196,12 +196,11 @@ def test_stopped_asking_goes_on_from_the_views_that_it_kept(
 def test_disk_that_is_full_at_the_end_keeps_all_views(
     workspace: Paths, teachers: list[Path], asked: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = stage.write_atomically
 
     def refuse(path: Path, content: bytes) -> None:
         if path == workspace.teaching:
             raise OSError(28, "No space left on device", str(path))
-        write(path, content)
+        write_atomically(path, content)
 
     with monkeypatch.context() as patched:
         patched.setattr(stage, "write_atomically", refuse)
@@ -212,9 +211,7 @@ def test_disk_that_is_full_at_the_end_keeps_all_views(
     assert asked == []
 
 
-def planted_view(
-    workspace: Paths, teachers: list[Path], changes: dict[str, Any] | None = None
-) -> tuple[Path, Tensor]:
+def planted_view(workspace: Paths, teachers: list[Path], changes: dict[str, Any] | None = None) -> tuple[Path, Tensor]:
     """A kept first view that no teacher ever gave, of the question that ``ask`` asks, or of another one."""
     prepared = Prepared.open(workspace.prepared)
     lesson = Lesson(
@@ -287,7 +284,7 @@ def test_damaged_kept_view_is_not_used(workspace: Paths, teachers: list[Path], a
     assert not torch.equal(answers(workspace)[0], planted_NK)
 
 
-# -------------------------------------------------------------------------------------------------------- what is refused
+# ------------------------------------------------------------------------------------------------------ what is refused
 
 
 def test_asking_is_refused_while_another_process_asks(workspace: Paths, teachers: list[Path]) -> None:

@@ -57,7 +57,9 @@ def repeatable(folder: Path) -> list[bytes]:
 
 def published(paths: Paths) -> list[Path]:
     """Every file that looks like a result."""
-    return [path for path in paths.root.rglob("*") if path.suffix in {".json", ".safetensors"} and "data" not in path.parts]
+    return [
+        path for path in paths.root.rglob("*") if path.suffix in {".json", ".safetensors"} and "data" not in path.parts
+    ]
 
 
 # ------------------------------------------------------------------------------------------------------ what is written
@@ -131,7 +133,7 @@ def test_teacher_writes_the_same_files_without_a_figure_of_the_test(
     assert " on the validation images, trained in " in capsys.readouterr().out
 
 
-# ------------------------------------------------------------------------------------------------ what is never looked at
+# ---------------------------------------------------------------------------------------------- what is never looked at
 
 
 def test_teacher_never_reads_the_test_images(workspace: Paths) -> None:
@@ -156,9 +158,7 @@ def test_trial_does_so_the_test_above_can_fail(workspace: Paths) -> None:
         (teacher, "reference", "got 'reference', expected one of teacher$"),
     ],
 )
-def test_each_command_refuses_the_networks_of_the_other(
-    workspace: Paths, run: Any, name: str, expected: str
-) -> None:
+def test_each_command_refuses_the_networks_of_the_other(workspace: Paths, run: Any, name: str, expected: str) -> None:
     with pytest.raises(ParamsError, match=f"model.name: {expected}"):
         run(chosen(name), workspace)
     assert published(workspace) == []
@@ -196,7 +196,7 @@ def test_no_other_command_takes_a_teacher_for_a_model(workspace: Paths, command:
     run(own)
 
 
-# ------------------------------------------------------------------------------------------------- side by side, in turn
+# ------------------------------------------------------------------------------------------------ side by side, in turn
 
 
 def test_trials_of_other_seeds_networks_and_kinds_run_side_by_side(workspace: Paths) -> None:

@@ -272,8 +272,8 @@ def test_divergence_stops_before_the_step(fault: str) -> None:
         parameter.register_hook(lambda gradient: gradient * float("inf"))  # type: ignore[no-untyped-call]
     with pytest.raises(
         DivergedError,
-        match=r"^training diverged: step 3 of 10: got a loss or gradient that is infinite or no number at learning rate "
-        r"0\.\d+, expected finite numbers; try a smaller train\.learning_rate$",
+        match=r"^training diverged: step 3 of 10: got a loss or gradient that is infinite or no number at learning "
+        r"rate 0\.\d+, expected finite numbers; try a smaller train\.learning_rate$",
     ) as caught:
         list(events)
     assert caught.value.exit_code == 70
@@ -291,7 +291,7 @@ def test_divergence_is_refused_wherever_the_state_is_asked_for() -> None:
             ask()
 
 
-# ------------------------------------------------------------------------------------------------- learning from teachers
+# ----------------------------------------------------------------------------------------------- learning from teachers
 
 
 def learnt(**changes: Any) -> Finished:
@@ -395,7 +395,9 @@ def test_distillation_without_answers_is_refused(weight: float) -> None:
 
 @pytest.mark.parametrize("change", [{"rotation": 5.0}, {"rotation": 5.0, "shift": 1.0, "elastic": 0.1}, {}])
 def test_answers_under_other_distortions_are_refused(change: dict[str, float]) -> None:
-    with pytest.raises(ParamsError, match="train.augment: got other distortions than the teachers saw, expected theirs"):
+    with pytest.raises(
+        ParamsError, match="train.augment: got other distortions than the teachers saw, expected theirs"
+    ):
         job(teaching=teaching(), distillation=0.5, augment=augment_params(**change))
     theirs = augment_params(**change)
     assert job(teaching=teaching(augment=theirs), distillation=0.5, augment=theirs).teaching is not None
