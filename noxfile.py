@@ -94,7 +94,7 @@ def faults(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """What things cost, as ratios within one run; nothing else should run beside it."""
+    """What things cost, as ratios within one run, with a Markdown table; nothing else should run beside it."""
     install(session, "test")
     session.run("pytest", "tests/benchmarks", "--override-ini=addopts=--import-mode=importlib", *session.posargs)
 

@@ -141,7 +141,10 @@ study = typer.Typer(
 )
 app.add_typer(study, name="study")
 
-SeedOption = Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Takes the place of train.seed.")]
+LARGEST_SEED = 2**63 - 1
+SeedOption = Annotated[
+    int, typer.Option("--seed", min=0, max=LARGEST_SEED, metavar="N", help="Takes the place of train.seed.")
+]
 NetworkOption = Annotated[str | None, typer.Option("--network", metavar="NAME", help="Takes the place of model.name.")]
 
 
@@ -182,7 +185,7 @@ def teach(
     *,
     teachers: Annotated[list[Path], typer.Argument(metavar="MODEL", help="Model files that `study teacher` wrote.")],
     views: Annotated[int, typer.Option(min=1, max=1000, help="Distorted versions of each training image.")],
-    seed: Annotated[int, typer.Option(min=0, help="Of the distortions.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the distortions.")] = 0,
     params: ParamsOption = DEFAULT_PARAMS,
 ) -> None:
     """Ask teachers about distorted versions of every training image, write data/teaching.safetensors."""

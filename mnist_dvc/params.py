@@ -285,16 +285,18 @@ def _shown(value: object) -> str:
 
 
 def _suggestion(parts: list[str]) -> str:
-    """``, did you mean a.b?`` with the nearest known key, looked for in the same section first, then anywhere."""
+    """``, did you mean a.b?``: the key of that very name elsewhere, else the nearest in the section, else anywhere."""
     known = dict(_leaves(Params))
     section = ".".join(parts[:-1])
     siblings = {key.rsplit(".", 1)[-1]: key for key in known if key.rpartition(".")[0] == section}
-    near = difflib.get_close_matches(parts[-1], siblings, n=1)
-    if near:
-        return f", did you mean {siblings[near[0]]}?"
     anywhere = {key.rsplit(".", 1)[-1]: key for key in known} | {name: name for name in Params.model_fields}
-    near = difflib.get_close_matches(parts[-1], anywhere, n=1)
-    return f", did you mean {anywhere[near[0]]}?" if near else ""
+    if parts[-1] in anywhere:
+        return f", did you mean {anywhere[parts[-1]]}?"
+    for names in (siblings, anywhere):
+        near = difflib.get_close_matches(parts[-1], names, n=1)
+        if near:
+            return f", did you mean {names[near[0]]}?"
+    return ""
 
 
 def _leaves(section: type[BaseModel], prefix: str = "") -> list[tuple[str, Any]]:

@@ -35,8 +35,8 @@ class SprintNet(nn.Sequential):
         """``dropout`` in [0, 1) acts on the 48 pooled features, just before the classifier."""
         super().__init__(
             OrderedDict(
-                # A stride in place of a pooling: no map of the full size is ever written. That saves a third of the time of
-                # a step, and the crop a quarter of the rest.
+                # A stride in place of a pooling: no map of the full size is ever written. That saves a third of the
+                # time of a step, and the crop a quarter of the rest.
                 stem=nn.Sequential(
                     Crop(),
                     nn.Conv2d(1, 16, 5, stride=2, padding=2, bias=False),

@@ -9,7 +9,7 @@ from mnist_dvc.report.text import duration
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["benchmark_table", "headline_table", "seed_table", "with_block"]
+__all__ = ["benchmark_table", "choices_table", "headline_table", "seed_table", "with_block"]
 
 Summary = dict[str, Any]
 
@@ -105,6 +105,13 @@ def benchmark_table(figures: Sequence[Mapping[str, Any]]) -> str:
     return _table(
         header, [(figure["benchmark"], *(figure.get(column, "") for column in columns)) for figure in figures]
     )
+
+
+def choices_table(rows: Sequence[Mapping[str, str]], question: str) -> str:
+    """What was compared for one question of docs/choices.csv, on validation images."""
+    header = ("network", "seed", "recipe", "errors in 5,000", "NLL")
+    columns = ("network", "seed", "recipe", "errors", "nll")
+    return _table(header, [tuple(row[column] for column in columns) for row in rows if row["question"] == question])
 
 
 def with_block(text: str, name: str, content: str) -> str:

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_dvc.errors import ArtifactError
 from mnist_dvc.files import read_regular, sha256, write_atomically
-from mnist_dvc.report.results import benchmark_table, headline_table, machine_line, seed_table, with_block
+from mnist_dvc.report.results import (
+    benchmark_table,
+    choices_table,
+    headline_table,
+    machine_line,
+    seed_table,
+    with_block,
+)
 from mnist_dvc.report.study_figures import frontier_figure, seeds_figure
 
 if TYPE_CHECKING:
@@ -47,16 +54,22 @@ def rendered(root: Path) -> dict[Path, bytes]:
     blocks = {f"study {name}": f"{seed_table(s)}\n\n{machine_line(s)}" for name, s in summaries.items()}
     for group in dict.fromkeys(figure["group"] for figure in benchmarks["figures"]):
         blocks[f"bench {group}"] = benchmark_table([f for f in benchmarks["figures"] if f["group"] == group])
-    rows = list(csv.DictReader(io.StringIO(published.decode("utf-8"))))
+    choices = _rows(_content(root / "docs/choices.csv"))
+    for question in dict.fromkeys(row["question"] for row in choices):
+        blocks[f"choice {question}"] = choices_table(choices, question)
     frontier = summaries["frontier"]
     drawn_from = sha256(contents["frontier"] + published)
     seeds = {name: summary for name, summary in summaries.items() if name != "frontier"}
     return {
         root / "README.md": _page(root / "README.md", {"results": headline_table(seeds)}),
         root / "docs/results.md": _page(root / "docs/results.md", blocks),
-        root / "docs/frontier.png": frontier_figure(frontier.get("points", [frontier]), rows, drawn_from),
+        root / "docs/frontier.png": frontier_figure(frontier.get("points", [frontier]), _rows(published), drawn_from),
         root / "docs/seeds.png": seeds_figure(seeds, sha256(b"".join(contents[name] for name in seeds))),
     }
+
+
+def _rows(content: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(content.decode("utf-8"))))
 
 
 def _content(path: Path) -> bytes:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mnist_dvc.data.digits import Digits
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
     Networks = Mapping[str, Callable[[float], nn.Module]]
 
-__all__ = ["SNAPSHOT_EVERY", "follow", "identity", "job_of", "metrics_of", "train_resumably"]
+__all__ = ["SNAPSHOT_EVERY", "follow", "identity", "job_of", "metrics_of", "trained"]
 
 SNAPSHOT_EVERY = 30.0
 """Seconds; at most so much work is lost with a process that is killed."""
@@ -89,14 +91,23 @@ def identity(params: Params, job: Job, card: Card) -> dict[str, Any]:
     }
 
 
-def train_resumably(
-    params: Params, prepared: Path, state: Path, *, teaching: Path, networks: Networks
-) -> tuple[Finished, Card, float]:
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A training that has ended: its last event, what is to be said of the model, and how long it took.
+
+    ``seconds`` are those from opening the digits to the last step, over all the processes that it took.
+    """
+
+    finished: Finished
+    card: Card
+    seconds: float
+
+
+@contextmanager
+def trained(params: Params, prepared: Path, state: Path, *, teaching: Path, networks: Networks) -> Iterator[Trained]:
     """Train in this process, told on the console, with snapshots in ``state``, which the caller holds the lock of.
 
-    Returns:
-        The last event, what is to be said of the model, and the seconds from opening the digits to the last step, over
-        all the processes that it took.
+    The body publishes; the snapshots are forgotten only when it is through.
 
     Raises:
         as :func:`job_of`; StoppedError: a signal came; DivergedError: a loss or gradient is not finite.
@@ -110,9 +121,8 @@ def train_resumably(
         resumable.restore()
         with ConsoleReport() as console:
             finished = follow(resumable.events(), console.handle)
-        seconds = loaded + resumable.seconds
+        yield Trained(finished, card, loaded + resumable.seconds)
         resumable.finish()
-    return finished, card, seconds
 
 
 def follow(events: Iterator[Event], *reports: Callable[[Event], None]) -> Finished:

@@ -42,6 +42,18 @@ class _Metrics(BaseModel):
     ece: float
 
 
+class _Machine(BaseModel):
+    """Where a trial ran."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    processor: str
+    cpus: int
+    accelerator: str | None
+    system: str
+    versions: dict[str, str]
+
+
 class _Timing(BaseModel):
     """What is read of a trial's timing.json."""
 
@@ -49,7 +61,7 @@ class _Timing(BaseModel):
 
     train_seconds: float
     threads: int
-    machine: dict[str, Any]
+    machine: _Machine
 
 
 Trial = tuple[_Metrics, _Timing]
@@ -125,8 +137,8 @@ def summarise(trials: Sequence[Trial]) -> dict[str, Any]:
         "train_seconds": seconds,
         "train_seconds_mean": round(mean(seconds), 3),
         "threads": _one(timing.threads for timing in timings),
-        "machine": _one({k: v for k, v in timing.machine.items() if k != "versions"} for timing in timings),
-        "versions": _one(timing.machine["versions"] for timing in timings),
+        "machine": _one(timing.machine.model_dump(exclude={"versions"}) for timing in timings),
+        "versions": _one(timing.machine.versions for timing in timings),
     }
 
 

@@ -12,11 +12,11 @@ from mnist_dvc.data.prepared import Prepared
 from mnist_dvc.files import check_writable, exclusive, json_bytes, write_atomically
 from mnist_dvc.inference import logits_of
 from mnist_dvc.metrics import Predictions, scores
-from mnist_dvc.model import NETWORKS, TEACHERS
+from mnist_dvc.model import NETWORKS, TEACHERS, check_name
 from mnist_dvc.model.weights import weights_bytes
 from mnist_dvc.report.text import duration, per_cent
 from mnist_dvc.runtime import machine
-from mnist_dvc.stages.run import metrics_of, train_resumably
+from mnist_dvc.stages.run import Trained, metrics_of, trained
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,20 +44,16 @@ def trial(params: Params, paths: Paths, *, teaching: Path | None = None) -> None
         ParamsError, DeviceError, DataError, ArtifactError, BusyError, DivergedError, StoppedError: as in ``train``.
         OSError: an output cannot be written.
     """
-    folder = paths.trial(params.model.name, params.train.seed)
-    with exclusive(state := _state(params, paths), "mnist-dvc study trial"):
+    check_name(params.model.name)  # before it becomes part of a path
+    state, folder = _state(params, paths), paths.trial(params.model.name, params.train.seed)
+    with exclusive(state, "mnist-dvc study trial"):
         check_writable(folder / "metrics.json")
-        finished, card, seconds = train_resumably(
-            params, paths.prepared, state, teaching=teaching or paths.teaching, networks=NETWORKS
-        )
-        result = {"seed": params.train.seed} | metrics_of(finished, card)
-        result |= _test_scores(finished.model, Prepared.open(paths.prepared), params.evaluate.batch_size)
-        write_atomically(folder / "model.safetensors", weights_bytes(finished.model.state_dict(), card))
-        write_atomically(folder / "metrics.json", json_bytes(result))
-        write_atomically(folder / "timing.json", json_bytes(_timing(params, seconds)))
+        with trained(params, paths.prepared, state, teaching=teaching or paths.teaching, networks=NETWORKS) as done:
+            scored = _test_scores(done.finished.model, Prepared.open(paths.prepared), params.evaluate.batch_size)
+            _publish(folder, params, done, scored)
     print(
-        f"{card.network}, seed {params.train.seed}: {per_cent(result['accuracy'])} on {card.dataset} "
-        f"({result['errors']} errors), trained in {duration(seconds)}  ->  {folder}"
+        f"{done.card.network}, seed {params.train.seed}: {per_cent(scored['accuracy'])} on {done.card.dataset} "
+        f"({scored['errors']} errors), trained in {duration(done.seconds)}  ->  {folder}"
     )
 
 
@@ -67,18 +63,26 @@ def teacher(params: Params, paths: Paths) -> None:
     Raises:
         as :func:`trial`.
     """
-    folder = paths.trial(params.model.name, params.train.seed)
-    with exclusive(state := _state(params, paths), "mnist-dvc study teacher"):
+    check_name(params.model.name, TEACHERS)
+    state, folder = _state(params, paths), paths.trial(params.model.name, params.train.seed)
+    with exclusive(state, "mnist-dvc study teacher"):
         check_writable(folder / "metrics.json")
-        finished, card, seconds = train_resumably(
-            params, paths.prepared, state, teaching=paths.teaching, networks=TEACHERS
-        )
-        result = {"seed": params.train.seed} | metrics_of(finished, card)
-        write_atomically(folder / "model.safetensors", weights_bytes(finished.model.state_dict(), card))
-        write_atomically(folder / "metrics.json", json_bytes(result))
-        write_atomically(folder / "timing.json", json_bytes(_timing(params, seconds)))
-    validation = f"{per_cent(result.get('val_accuracy'))} on the validation images"
-    print(f"{card.network}, seed {params.train.seed}: {validation}, trained in {duration(seconds)}  ->  {folder}")
+        with trained(params, paths.prepared, state, teaching=paths.teaching, networks=TEACHERS) as done:
+            _publish(folder, params, done, {})
+    accuracy = per_cent(done.finished.history[-1].val_accuracy)
+    print(
+        f"{done.card.network}, seed {params.train.seed}: {accuracy} on the validation images, trained in "
+        f"{duration(done.seconds)}  ->  {folder}"
+    )
+
+
+def _publish(folder: Path, params: Params, done: Trained, scored: dict[str, Any]) -> None:
+    """Write what a trial leaves behind."""
+    result = {"seed": params.train.seed} | metrics_of(done.finished, done.card) | scored
+    timing = {"train_seconds": round(done.seconds, 3), "threads": params.train.threads, "machine": machine()}
+    write_atomically(folder / "model.safetensors", weights_bytes(done.finished.model.state_dict(), done.card))
+    write_atomically(folder / "metrics.json", json_bytes(result))
+    write_atomically(folder / "timing.json", json_bytes(timing))
 
 
 def _state(params: Params, paths: Paths) -> Path:
@@ -91,7 +95,3 @@ def _test_scores(model: nn.Module, prepared: Prepared, batch_size: int) -> dict[
     test = Digits.on(torch.device("cpu"), prepared.read("test"))
     logits_NK = logits_of(model.cpu(), test, batch_size)
     return asdict(scores(Predictions.from_logits(logits_NK.numpy(), test.labels_N.numpy())))
-
-
-def _timing(params: Params, seconds: float) -> dict[str, Any]:
-    return {"train_seconds": round(seconds, 3), "threads": params.train.threads, "machine": machine()}

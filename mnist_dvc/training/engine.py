@@ -19,7 +19,7 @@ from mnist_dvc.model.blocks import set_dropout_generator
 from mnist_dvc.model.weights import kind_of
 from mnist_dvc.randomness import generator
 from mnist_dvc.training.events import EpochEnded, EpochRow, Event, Finished, Started, Stepped
-from mnist_dvc.training.optim import Average, learning_rate, moments, optimizer, restore_moments, set_learning_rate
+from mnist_dvc.training.optim import AdamW, Average, learning_rate
 from mnist_dvc.training.snapshot import TrainingState
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Training:
         self._job = job
         job.model.to(memory_format=torch.channels_last)
         self._average = Average(job.model, params.ema_decay)
-        self._adamw = optimizer(job.model, params)
+        self._adamw = AdamW(job.model, params)
         self._order = generator(params.seed, "order", job.device)
         self._distortion = generator(params.seed, "distortion", job.device)
         self._dropout = generator(params.seed, "dropout", job.device)
@@ -144,7 +144,7 @@ class Training:
         }
         tensors |= {f"model/{name}": tensor for name, tensor in self._job.model.state_dict().items()}
         tensors |= {f"average/{name}": tensor for name, tensor in self._average.model.state_dict().items()}
-        tensors |= {f"adamw/{name}": tensor for name, tensor in moments(self._adamw, self._job.model).items()}
+        tensors |= {f"adamw/{name}": tensor for name, tensor in self._adamw.moments().items()}
         return TrainingState(step=self._step, history=tuple(self._history), tensors=tensors)
 
     def restore(self, state: TrainingState) -> None:
@@ -163,11 +163,11 @@ class Training:
         self._totals = _Totals(*tensors["totals"].to(self._job.device).unbind())
         self._job.model.load_state_dict(_under("model", tensors))
         self._average.model.load_state_dict(_under("average", tensors))
-        restore_moments(self._adamw, self._job.model, _under("adamw", tensors))
+        self._adamw.restore(_under("adamw", tensors))
         self._history = list(state.history)
         self._step = state.step
         if state.step:  # the rate of the step before is part of the optimiser's published state
-            set_learning_rate(self._adamw, learning_rate(state.step - 1, self._job.steps, self._job.params))
+            self._adamw.rate = learning_rate(state.step - 1, self._job.steps, self._job.params)
 
     def _refuse_unfit(self, state: TrainingState) -> None:
         expected = {name: kind_of(tensor) for name, tensor in self.capture().tensors.items()}
@@ -262,7 +262,7 @@ class Training:
         self._totals.gradient_norm += norm
         if job.device.type == "cpu":  # elsewhere a look at the sums would make every step wait; see refuse_divergence
             self.refuse_divergence()
-        set_learning_rate(self._adamw, learning_rate(self._step, job.steps, params))
+        self._adamw.rate = learning_rate(self._step, job.steps, params)
         self._adamw.step()
         self._average.update(job.model, self._step)
         self._step += 1

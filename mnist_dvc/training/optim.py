@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.optim.adamw import adamw
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,25 +17,114 @@ if TYPE_CHECKING:
 
     from mnist_dvc.params import TrainParams
 
-__all__ = ["Average", "learning_rate", "moments", "optimizer", "restore_moments", "set_learning_rate"]
+__all__ = ["AdamW", "Average", "learning_rate"]
 
 BETAS = (0.9, 0.99)
+EPSILON = 1e-8
+_TORCH_DEFAULTS: dict[str, Any] = {
+    "betas": BETAS,
+    "eps": EPSILON,
+    "amsgrad": False,
+    "maximize": False,
+    "foreach": None,
+    "capturable": False,
+    "differentiable": False,
+    "fused": True,
+    "decoupled_weight_decay": True,
+}
+"""What a group of ``torch.optim.AdamW`` holds beside rate, decay and parameters."""
 START_DIVISOR = 10.0
 END_DIVISOR = 10_000.0
 EMA_WARMUP = 10
 
 
-def optimizer(model: nn.Module, params: TrainParams) -> torch.optim.AdamW:
+class AdamW:
     """AdamW (Loshchilov and Hutter, https://arxiv.org/abs/1711.05101) that decays matrices and filters only.
 
-    Biases and BatchNorm, the tensors of one axis, are left alone: pulling a scale towards 0 is no regulariser.
+    Biases and BatchNorm, the tensors of one axis, are left alone: pulling a scale towards 0 is no regulariser. The
+    steps are those of ``torch.optim.AdamW``, taken through its functional form: an object of that class imports the
+    compiler, which costs a second and 150 MB.
     """
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": params.weight_decay},
-        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=params.learning_rate, betas=BETAS, fused=True)
+
+    def __init__(self, model: nn.Module, params: TrainParams) -> None:
+        """For the trainable parameters of ``model``, which stay where they are."""
+        named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+        self._groups = (
+            _Group.of([item for item in named if item[1].ndim > 1], params.weight_decay),
+            _Group.of([item for item in named if item[1].ndim <= 1], 0.0),
+        )
+        self.rate = params.learning_rate
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Move every parameter against its gradient at the rate ``rate``."""
+        for group in self._groups:
+            adamw(
+                list(group.parameters),
+                [parameter.grad for parameter in group.parameters if parameter.grad is not None],
+                group.moments["exp_avg"],
+                group.moments["exp_avg_sq"],
+                [],
+                group.moments["step"],
+                fused=True,
+                amsgrad=False,
+                beta1=BETAS[0],
+                beta2=BETAS[1],
+                lr=self.rate,
+                weight_decay=group.weight_decay,
+                eps=EPSILON,
+                maximize=False,
+            )
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for group in self._groups:
+            for parameter in group.parameters:
+                parameter.grad = None
+
+    def moments(self) -> dict[str, Tensor]:
+        """What the steps so far have left, as ``moment/parameter`` names; the tensors change with the next step."""
+        return {
+            f"{key}/{name}": tensors[i]
+            for group in self._groups
+            for i, name in enumerate(group.names)
+            for key, tensors in group.moments.items()
+        }
+
+    def restore(self, moments: Mapping[str, Tensor]) -> None:
+        """Put back what :meth:`moments` gave for an equal model."""
+        for name, tensor in self.moments().items():
+            tensor.copy_(moments[name])
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state as ``torch.optim.AdamW`` has it and takes it."""
+        state, groups = {}, []
+        for group in self._groups:
+            numbers = range(len(state), len(state) + len(group.names))
+            state |= {n: {key: tensors[i] for key, tensors in group.moments.items()} for i, n in enumerate(numbers)}
+            told = {"lr": self.rate, "weight_decay": group.weight_decay, "params": list(numbers)}
+            groups.append(_TORCH_DEFAULTS | told)
+        return {"state": state, "param_groups": groups}
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Parameters of one weight decay, and their moments in the same order and memory layout."""
+
+    names: tuple[str, ...]
+    parameters: tuple[nn.Parameter, ...]
+    weight_decay: float
+    moments: dict[str, list[Tensor]]
+
+    @classmethod
+    def of(cls, named: list[tuple[str, nn.Parameter]], weight_decay: float) -> _Group:
+        parameters = tuple(parameter for _, parameter in named)
+        moments = {
+            "step": [torch.zeros((), device=parameter.device) for parameter in parameters],
+            "exp_avg": [torch.zeros_like(parameter.detach()) for parameter in parameters],
+            "exp_avg_sq": [torch.zeros_like(parameter.detach()) for parameter in parameters],
+        }
+        return cls(tuple(name for name, _ in named), parameters, weight_decay, moments)
 
 
 def learning_rate(step: int, steps: int, params: TrainParams) -> float:
@@ -59,47 +150,6 @@ def learning_rate(step: int, steps: int, params: TrainParams) -> float:
 def _cosine(start: float, end: float, fraction: float) -> float:
     """From ``start`` at 0 to ``end`` at 1 along half a cosine."""
     return end + (start - end) * (1.0 + math.cos(math.pi * fraction)) / 2.0
-
-
-def set_learning_rate(adamw: torch.optim.Optimizer, rate: float) -> None:
-    """Make ``rate`` the learning rate of every group of ``adamw``."""
-    for group in adamw.param_groups:
-        group["lr"] = rate
-
-
-def moments(adamw: torch.optim.AdamW, model: nn.Module) -> dict[str, Tensor]:
-    """AdamW's own state as ``moment/parameter`` names; zeros where no step was done yet."""
-    return {
-        f"{key}/{name}": tensor
-        for name, parameter in _in_order(adamw, model)
-        for key, tensor in (adamw.state.get(parameter) or _no_moments(parameter)).items()
-    }
-
-
-def restore_moments(adamw: torch.optim.AdamW, model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Put back what :func:`moments` gave for an equal model.
-
-    Each tensor gets the memory layout of its parameter, which the fused kernel takes for granted.
-    """
-    for name, parameter in _in_order(adamw, model):
-        fresh = _no_moments(parameter)
-        adamw.state[parameter] = {key: tensor.copy_(state[f"{key}/{name}"]) for key, tensor in fresh.items()}
-
-
-def _in_order(adamw: torch.optim.AdamW, model: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    """Names and parameters in the order in which AdamW keeps their state, which shows in its published bytes."""
-    names = {parameter: name for name, parameter in model.named_parameters()}
-    return [(names[parameter], parameter) for group in adamw.param_groups for parameter in group["params"]]
-
-
-def _no_moments(parameter: nn.Parameter) -> dict[str, Tensor]:
-    """What fused AdamW makes of a parameter at its first step."""
-    data = parameter.detach()
-    return {
-        "step": torch.zeros((), dtype=torch.float32, device=data.device),
-        "exp_avg": torch.zeros_like(data, memory_format=torch.preserve_format),
-        "exp_avg_sq": torch.zeros_like(data, memory_format=torch.preserve_format),
-    }
 
 
 class Average:

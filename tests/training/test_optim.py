@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from itertools import pairwise
 
 import pytest
 import torch
-from helpers import params
+from helpers import ROOT, params
 from torch import nn
 
 from mnist_dvc.model import NETWORKS
-from mnist_dvc.training.optim import Average, learning_rate, optimizer, set_learning_rate
+from mnist_dvc.training.optim import AdamW, Average, learning_rate
 
 
 def rates(steps: int, **train: object) -> list[float]:
@@ -56,21 +58,72 @@ def test_cosine_warms_up_along_a_line() -> None:
     assert {round(b - a, 9) for a, b in pairwise(values[:20])} == {round(1 / 21, 9)}
 
 
+def torch_adamw(model: nn.Module, **train: float) -> torch.optim.AdamW:
+    """The optimiser that ours is held against."""
+    told = params(**train).train
+    groups = [
+        {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": told.weight_decay},
+        {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=told.learning_rate, betas=(0.9, 0.99), fused=True)
+
+
+def gradients(model: nn.Module, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=generator).to(memory_format=torch.preserve_format)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
-def test_decay_spares_biases_and_norms(name: str) -> None:
-    model = NETWORKS[name](0.0)
-    decayed, spared = optimizer(model, params(weight_decay=0.1).train).param_groups
-    assert (decayed["weight_decay"], spared["weight_decay"]) == (0.1, 0.0)
-    norms = {id(p) for m in model.modules() if isinstance(m, nn.BatchNorm2d) for p in m.parameters()}
-    biases = {id(p) for key, p in model.named_parameters() if key.endswith("bias")}
-    assert {id(p) for p in spared["params"]} == norms | biases
-    assert len(decayed["params"]) + len(spared["params"]) == len(list(model.parameters()))
+def test_steps_are_those_of_torch_to_the_bit(name: str) -> None:
+    ours, theirs = NETWORKS[name](0.0), NETWORKS[name](0.0)
+    theirs.load_state_dict(ours.state_dict())
+    for model in (ours, theirs):
+        model.to(memory_format=torch.channels_last)
+    adamw, expected = AdamW(ours, params(weight_decay=0.1).train), torch_adamw(theirs, weight_decay=0.1)
+    for step in range(4):
+        adamw.rate = expected.param_groups[0]["lr"] = expected.param_groups[1]["lr"] = 0.01 * (step + 1)
+        for model in (ours, theirs):
+            gradients(model, step)
+        adamw.step()
+        expected.step()
+    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
+    state, their_state = adamw.state_dict(), expected.state_dict()
+    assert state["param_groups"] == their_state["param_groups"]
+    assert state["state"].keys() == their_state["state"].keys()
+    for number, moments in their_state["state"].items():
+        assert all(torch.equal(state["state"][number][key], moment) for key, moment in moments.items())
 
 
-def test_set_learning_rate_reaches_every_group() -> None:
-    adamw = optimizer(NETWORKS["compact"](0.0), params().train)
-    set_learning_rate(adamw, 0.125)
-    assert [group["lr"] for group in adamw.param_groups] == [0.125, 0.125]
+def test_a_step_without_decay_would_differ() -> None:
+    """The twin: the comparison above sees a wrong weight decay."""
+    ours, theirs = nn.Linear(3, 3), nn.Linear(3, 3)
+    theirs.load_state_dict(ours.state_dict())
+    adamw, expected = AdamW(ours, params(weight_decay=0.0).train), torch_adamw(theirs, weight_decay=0.1)
+    for model in (ours, theirs):
+        gradients(model, 0)
+    adamw.step()
+    expected.step()
+    assert not torch.equal(ours.weight, theirs.weight)
+    assert torch.equal(ours.bias, theirs.bias)
+
+
+def test_gradients_are_forgotten() -> None:
+    model = nn.Linear(3, 3)
+    gradients(model, 0)
+    AdamW(model, params().train).zero_grad()
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_training_does_not_import_the_compiler() -> None:
+    code = (
+        "import sys, torch; from torch import nn; from mnist_dvc.training.optim import AdamW; "
+        "from mnist_dvc.training import engine; from helpers import ROOT, params; model = nn.Linear(3, 3); "
+        "model(torch.zeros(1, 3)).sum().backward(); AdamW(model, params().train).step(); "
+        "print('torch._dynamo' in sys.modules, hasattr(torch.optim, 'AdamW'))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "tests", capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["False", "True"]
 
 
 def test_average_follows_its_formula_and_includes_norm_statistics() -> None:

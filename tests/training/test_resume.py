@@ -85,7 +85,14 @@ def test_reference_network_goes_on_to_the_same_bits() -> None:
 
 def taught(seed: int = 0) -> Teaching:
     """Two views of TRAIN, so that the third epoch sees one of them again."""
-    lesson = Lesson(augment=params().train.augment, seed=0, dataset="blobs", data_digest="d" * 64, teachers=["a" * 64])
+    lesson = Lesson(
+        augment=params().train.augment,
+        seed=0,
+        dataset="blobs",
+        data_digest="d" * 64,
+        teachers=["a" * 64],
+        precision="float32",
+    )
     logits_VNK = 3.0 * torch.randn((2, len(TRAIN), 10), generator=torch.Generator().manual_seed(seed))
     return Teaching(lesson, logits_VNK.log_softmax(dim=2).half())
 
