@@ -43,12 +43,19 @@ class Repository:
     def git(self, *arguments: str) -> str:
         return self.run("git", *arguments)
 
-    def dvc(self, *arguments: str) -> str:
-        return self.run("dvc", *arguments)
+    def dvc(self, *arguments: str, within: str = "") -> str:
+        return self.run("dvc", *arguments, within=within)
 
-    def run(self, *command: str) -> str:
+    def run(self, *command: str, within: str = "") -> str:
+        """What ``command`` printed, run in the folder ``within``; there, too, with this copy's package."""
         result = subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False, timeout=300
+            command,
+            cwd=self.folder / within,
+            env=self.environment | {"PYTHONPATH": str(self.folder) if within else ""},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
         )
         if result.returncode != 0:
             raise RuntimeError(f"{command}: exit {result.returncode}\n{result.stdout}\n{result.stderr}")

@@ -48,6 +48,9 @@ STUDY = {
     "trial": ("--seed", "--network", "--params"),
     "teacher": ("--seed", "--params"),
     "teach": ("MODEL", "--views", "--seed", "--params"),
+    "summary": ("summary.json",),
+    "release": ("mnist_dvc/pretrained/",),
+    "results": ("docs/results.md",),
 }
 
 
@@ -131,12 +134,39 @@ def test_unknown_network_becomes_no_part_of_a_path(workspace: Paths, name: str) 
     assert not [path for path in workspace.root.rglob("*") if path.name == Path(name).name]
 
 
-@pytest.mark.parametrize("arguments", [["trial", "--seed"], ["teach", "x.safetensors", "--views", "1", "--seed"]])
+@pytest.mark.parametrize(
+    "arguments", [["trial", "--seed"], ["teacher", "--seed"], ["teach", "x.safetensors", "--views", "1", "--seed"]]
+)
 def test_seed_beyond_the_largest_of_the_params_is_a_usage_error(workspace: Paths, arguments: list[str]) -> None:
     write_params(workspace.root, epochs=1)
     result = command("study", *arguments, str(2**63), cwd=workspace.root)
     assert result.returncode == 2, result.stderr
+    assert "Invalid value for '--seed'" in " ".join(result.stderr.replace("│", " ").split())
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("name", ["trial", "teacher"])
+def test_largest_seed_of_the_params_is_none(workspace: Paths, name: str) -> None:
+    """The twin: it comes as far as the name of the network, which is looked at next."""
+    path = write_params(workspace.root)
+    path.write_text(path.read_text().replace("name: compact", "name: nonsense"))
+    result = command("study", name, "--seed", str(2**63 - 1), cwd=workspace.root)
+    assert result.returncode == 2
+    assert result.stderr.startswith("mnist-dvc: params: model.name: got 'nonsense', expected one of ")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("summary", "trials: trials: got none, expected one or more that `study trial` wrote"),
+        ("release", "studies/record/summary.json: file: got nothing, expected a file of a study that has run"),
+        ("results", "studies/record/summary.json: file: got nothing, expected a file of this repository"),
+    ],
+)
+def test_command_of_the_studies_in_the_wrong_folder_ends_in_65(tmp_path: Path, name: str, message: str) -> None:
+    result = command("study", name, cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (65, f"mnist-dvc: {message}\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def imported(code: str, *, cwd: Path) -> set[str]:
@@ -229,6 +259,7 @@ def test_whole_chain_works_without_dvc(tmp_path: Path) -> None:
     metrics = json.loads((tmp_path / "reports/test/metrics.json").read_text())
     assert (metrics["dataset"], metrics["images"]) == ("mnist-5k", 500)
     assert (tmp_path / "models/model.onnx").is_file()
+    assert (tmp_path / "models/model.onnx.sha256").is_file()
 
 
 def test_without_files_and_network_the_sample_is_used_and_said(tmp_path: Path) -> None:

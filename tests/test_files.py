@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mnist_dvc.files import csv_bytes, json_bytes, write_atomically
+from mnist_dvc.errors import ArtifactError
+from mnist_dvc.files import (
+    SUMS,
+    csv_bytes,
+    json_bytes,
+    own_sums,
+    recorded_sha256,
+    refuse_other_digest,
+    sha256,
+    sha256sums,
+    write_atomically,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,3 +97,53 @@ def test_json_refuses_what_json_cannot_say(number: float) -> None:
 
 def test_csv_writes_none_as_an_empty_cell() -> None:
     assert csv_bytes(("a", "b"), [(1, None), (0.5, "x,y")]) == b'a,b\n1,\n0.5,"x,y"\n'
+
+
+# ---------------------------------------------------------------------------------------------------- digests on record
+
+
+@pytest.fixture
+def listed(tmp_path: Path) -> Path:
+    """A file whose digest stands in the list of its folder."""
+    path = tmp_path / "model.bin"
+    path.write_bytes(b"content")
+    (tmp_path / SUMS).write_bytes(sha256sums({"other.bin": b"other", "model.bin": b"content"}))
+    return path
+
+
+def test_digest_stands_in_the_list_of_the_folder(listed: Path) -> None:
+    assert recorded_sha256(listed) == sha256(b"content")
+    refuse_other_digest(listed, b"content")
+    with pytest.raises(ArtifactError, match="SHA-256: got .*, expected .*, as in SHA256SUMS beside it"):
+        refuse_other_digest(listed, b"changed")
+
+
+def test_list_of_its_own_goes_before_the_list_of_the_folder(listed: Path) -> None:
+    assert own_sums(listed).name == "model.bin.sha256"
+    own_sums(listed).write_bytes(sha256sums({"model.bin": b"changed"}))
+    assert recorded_sha256(listed) == sha256(b"changed")
+    refuse_other_digest(listed, b"changed")
+    with pytest.raises(ArtifactError, match="SHA-256: got .*, expected .*, as in model.bin.sha256 beside it"):
+        refuse_other_digest(listed, b"content")
+
+
+def test_list_of_another_file_changes_nothing(listed: Path) -> None:
+    """The twin: it is the name that makes a list a file's own."""
+    own_sums(listed.with_name("other.bin")).write_bytes(sha256sums({"model.bin": b"changed"}))
+    refuse_other_digest(listed, b"content")
+    with pytest.raises(ArtifactError, match="as in SHA256SUMS beside it"):
+        refuse_other_digest(listed, b"changed")
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "0  other.bin\n"])
+def test_list_of_its_own_that_does_not_name_the_file_is_refused(listed: Path, text: str) -> None:
+    """Whatever the list of the folder says."""
+    own_sums(listed).write_text(text)
+    with pytest.raises(ArtifactError, match="model.bin.sha256: list of digests: got nothing for model.bin"):
+        refuse_other_digest(listed, b"content")
+
+
+def test_without_a_list_nothing_is_on_record(listed: Path) -> None:
+    listed.with_name(SUMS).unlink()
+    assert recorded_sha256(listed) is None
+    refuse_other_digest(listed, b"anything")

@@ -121,6 +121,8 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         ("train.epoch", "train.epochs"),
         ("train.learning_rte", "train.learning_rate"),
         ("train.rotation", "train.augment.rotation"),
+        ("train.scale", "train.augment.scale"),  # the very name elsewhere, though `schedule` beside it is near
+        ("model.label_smoothing", "train.label_smoothing"),
         ("trian", "train"),
     ],
 )

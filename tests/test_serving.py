@@ -10,11 +10,11 @@ from helpers import NO_FILES
 
 from mnist_dvc.data.digits import normalise
 from mnist_dvc.errors import ArtifactError
-from mnist_dvc.files import sha256
+from mnist_dvc.files import own_sums, sha256, sha256sums
 from mnist_dvc.model import build
 from mnist_dvc.onnx import onnx_bytes
 from mnist_dvc.params import ModelParams
-from mnist_dvc.serving import BLANK, SEAL, read_onnx
+from mnist_dvc.serving import BLANK, LARGEST, SEAL, OnnxModel, read_onnx
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,7 @@ def resealed(content: bytes, **properties: str) -> bytes:
     proto = onnx.load_from_string(content)
     kept = {entry.key: entry.value for entry in proto.metadata_props} | properties | {SEAL: BLANK}
     onnx.helper.set_model_props(proto, kept)
-    blank = proto.SerializeToString(deterministic=True)
+    blank: bytes = proto.SerializeToString(deterministic=True)
     return blank.replace(BLANK.encode(), sha256(blank).encode(), 1)
 
 
@@ -88,3 +88,33 @@ def test_what_is_no_file_is_refused(tmp_path: Path, kind: str) -> None:
     NO_FILES[kind](tmp_path / "model.onnx")
     with pytest.raises(ArtifactError, match="the ONNX file that `export` writes"):
         read_onnx(tmp_path / "model.onnx")
+
+
+def test_file_beyond_the_largest_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(bytes(LARGEST + 1))
+    with pytest.raises(ArtifactError, match="size: got more than 1,048,576 bytes"):
+        read_onnx(tmp_path / "model.onnx")
+
+
+def test_file_without_its_own_digest_is_refused(tmp_path: Path, exported: bytes) -> None:
+    """As an exporter other than ours writes it; its network is fine."""
+    proto = onnx.load_from_string(exported)
+    del proto.metadata_props[:]
+    content = proto.SerializeToString(deterministic=True)
+    (tmp_path / "model.onnx").write_bytes(content)
+    with pytest.raises(ArtifactError, match="digest: got none, expected the ONNX file that `export` writes"):
+        read_onnx(tmp_path / "model.onnx")
+    assert OnnxModel.of(content).logits(IMAGES_N1HW, 7).shape == (7, 10)
+
+
+def test_another_file_than_the_one_on_record_is_refused(tmp_path: Path, exported: bytes) -> None:
+    """Whole, with a digest that fits, but not the one that was exported."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(exported)
+    own_sums(path).write_bytes(sha256sums({path.name: exported}))
+    assert read_onnx(path).properties["network"] == "compact-1k"
+    path.write_bytes(resealed(exported, network="another"))
+    with pytest.raises(ArtifactError, match="SHA-256: got .*, as in model.onnx.sha256 beside it"):
+        read_onnx(path)
+    own_sums(path).unlink()
+    assert read_onnx(path).properties["network"] == "another"

@@ -107,16 +107,18 @@ def read_digits(source: str, root: Path, *, environment: Mapping[str, str], say:
 
 
 def _workspace(root: Path) -> Path:
-    """The repository that ``root`` is in, or that it is a temporary copy of; ``root`` itself outside of any.
+    """The outermost repository that ``root`` is in, or that it is a temporary copy of; ``root`` itself outside of any.
 
-    A study runs in a folder of its own, and DVC runs queued and ``--temp`` experiments in ``.dvc/tmp/exps/...``; a
-    relative folder would not resolve there, and they would quietly train on other data than the main pipeline does.
+    A study runs in a repository of DVC's within ours, and DVC runs queued and ``--temp`` experiments in
+    ``.dvc/tmp/exps/...``; a relative folder would not resolve there, and they would quietly train on other data than
+    the main pipeline does.
     """
     root = root.resolve()
     for folder in root.parents:
         if folder.parts[-3:] == (".dvc", "tmp", "exps"):
             return folder.parents[2]
-    return next((folder for folder in (root, *root.parents) if (folder / ".dvc").is_dir()), root)
+    repositories = [folder for folder in (root, *root.parents) if (folder / ".dvc").is_dir()]
+    return repositories[-1] if repositories else root
 
 
 def _search(workspace: Path, environment: Mapping[str, str]) -> Path | None:

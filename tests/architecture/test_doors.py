@@ -85,8 +85,16 @@ DOORS: dict[str, tuple[Callable[[str], list[str]], set[str], str]] = {
         {"report/tensorboard.py"},
         "import torch.utils.tensorboard as tb",
     ),
-    "matplotlib": (uses("matplotlib"), {"report/figures.py"}, "import matplotlib.pyplot as plt"),
-    "ONNX": (uses("onnx", "onnxruntime", "onnxscript", "torch.onnx"), {"onnx.py"}, "from torch.onnx import export"),
+    "matplotlib": (
+        uses("matplotlib"),
+        {"report/figures.py", "report/png.py", "report/study_figures.py"},
+        "import matplotlib.pyplot as plt",
+    ),
+    "ONNX": (
+        uses("onnx", "onnxruntime", "onnxscript", "torch.onnx"),
+        {"onnx.py", "serving.py"},
+        "from torch.onnx import export",
+    ),
     "torchvision": (uses("torchvision"), {"data/sources.py"}, "from torchvision.datasets import MNIST"),
     "DVC": (uses("dvc"), set(), "import dvc.api"),
     "YAML": (uses("ruamel", "yaml"), {"params.py"}, "import yaml"),

@@ -25,8 +25,9 @@ OTHER_NETWORKS = {"compact", "reference", "sprint", "teacher"}
 
 
 def pipeline(study: str) -> dict[str, Any]:
-    stages: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / f"studies/{study}/dvc.yaml").read_text("utf-8"))
-    return stages["stages"]
+    loaded = YAML(typ="safe", pure=True).load((ROOT / f"studies/{study}/dvc.yaml").read_text("utf-8"))
+    stages: dict[str, Any] = loaded["stages"]
+    return stages
 
 
 def listed(stage: dict[str, Any]) -> set[str]:

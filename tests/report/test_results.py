@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from helpers import ROOT
@@ -10,6 +9,9 @@ from PIL import Image
 
 from mnist_dvc.report.results import benchmark_table, headline_table, machine_line, seed_table, with_block
 from mnist_dvc.stages.results import STUDIES, rendered
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SUMMARY: dict[str, Any] = {
     "study": "fast",
@@ -34,8 +36,8 @@ SUMMARY: dict[str, Any] = {
 def test_headline_shows_mean_interval_and_time() -> None:
     row = headline_table({"fast": SUMMARY}).splitlines()[-1]
     assert row == (
-        "| [`fast`](studies/fast/dvc.yaml) | `sprint` | 19,514 | 2 | **99.430 %** | 99.176 to 99.684 % | 0.028 | 0.0183 "
-        "| 7.9 s, 2 threads |"
+        "| [`fast`](studies/fast/dvc.yaml) | `sprint` | 19,514 | 2 | **99.430 %** | 99.176 to 99.684 % | 0.028 "
+        "| 0.0183 | 7.9 s, 2 threads |"
     )
 
 
@@ -61,7 +63,10 @@ def test_machine_is_told_or_that_there_were_several() -> None:
 
 
 def test_benchmarks_have_a_column_for_every_figure_and_leave_out_the_machine() -> None:
-    figures = [{"benchmark": "a", "group": "g", "cpus": 2, "x_usual": 9.5}, {"benchmark": "b", "group": "g", "share": 0.1}]
+    figures = [
+        {"benchmark": "a", "group": "g", "cpus": 2, "x_usual": 9.5},
+        {"benchmark": "b", "group": "g", "share": 0.1},
+    ]
     assert benchmark_table(figures).splitlines() == [
         "| benchmark | x usual | share |",
         "|---|---|---|",
@@ -105,7 +110,13 @@ def test_a_number_typed_by_hand_would_be_found(tmp_path: Path) -> None:
         content = json.loads((ROOT / f"studies/{name}/summary.json").read_text(encoding="utf-8"))
         (folder / "summary.json").write_text(json.dumps(content | {"accuracy_mean": 0.99999}))
     (tmp_path / "docs").mkdir()
-    for file in ("README.md", "docs/results.md", "docs/benchmarks.json", "studies/frontier/published.csv"):
+    for file in (
+        "README.md",
+        "docs/results.md",
+        "docs/benchmarks.json",
+        "docs/choices.csv",
+        "studies/frontier/published.csv",
+    ):
         (tmp_path / file).write_bytes((ROOT / file).read_bytes())
     page = rendered(tmp_path)[tmp_path / "README.md"].decode()
     assert page.count("**99.999 %**") == len(STUDIES) - 1

@@ -19,10 +19,11 @@ from mnist_dvc.data.digits import normalise
 from mnist_dvc.data.prepared import Prepared, write_prepared
 from mnist_dvc.data.splits import split
 from mnist_dvc.errors import ArtifactError, DataError
-from mnist_dvc.files import sha256, sha256sums
+from mnist_dvc.files import own_sums, sha256, sha256sums
 from mnist_dvc.model import NETWORKS
 from mnist_dvc.model.weights import Card, read_model, weights_bytes
-from mnist_dvc.onnx import onnx_bytes, onnx_logits
+from mnist_dvc.onnx import onnx_bytes
+from mnist_dvc.serving import SEAL, OnnxModel, read_onnx
 from mnist_dvc.stages import export as stage
 from mnist_dvc.stages.export import export
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from mnist_dvc.params import Params
     from mnist_dvc.stages.paths import Paths
 
+RIGHT = OnnxModel.logits
 every_network = pytest.mark.parametrize("name", NETWORKS)
 
 
@@ -92,6 +94,18 @@ def test_file_is_written_and_told(published: Paths, capsys: pytest.CaptureFixtur
     assert told.err == ""
 
 
+def test_digest_of_the_file_is_written_beside_it(published: Paths) -> None:
+    export(params(), published)
+    content = published.onnx.read_bytes()
+    assert own_sums(published.onnx).read_bytes() == f"{sha256(content)}  model.onnx\n".encode()
+    assert read_onnx(published.onnx).properties[SEAL].encode() in content
+    changed = content.replace(b"compact", b"compacu", 1)
+    assert changed != content
+    published.onnx.write_bytes(changed)
+    with pytest.raises(ArtifactError, match="SHA-256: got .*, as in model.onnx.sha256 beside it"):
+        read_onnx(published.onnx)
+
+
 @every_network
 def test_file_answers_as_the_model_does_for_any_number_of_images(workspace: Paths, name: str) -> None:
     publish(workspace, name)
@@ -112,7 +126,9 @@ def test_file_has_the_opset_of_the_params_and_says_what_it_is(published: Paths, 
     proto = onnx.load(published.onnx)
     assert [(entry.domain, entry.version) for entry in proto.opset_import] == [("", opset)]
     prepared = Prepared.open(published.prepared)
-    assert {entry.key: entry.value for entry in proto.metadata_props} == {
+    told = {entry.key: entry.value for entry in proto.metadata_props}
+    assert len(told.pop(SEAL)) == 64
+    assert told == {
         "network": "compact",
         "dataset": "mnist",
         "data_digest": prepared.digest,
@@ -178,6 +194,7 @@ def test_no_model_but_the_whole_recorded_one_is_exported(published: Paths, what:
     with pytest.raises(ArtifactError, match=message):
         export(params(), published)
     assert published.onnx.read_bytes() == b"old"
+    assert not own_sums(published.onnx).exists()
 
 
 def test_model_that_computes_no_numbers_is_refused(published: Paths) -> None:
@@ -194,8 +211,8 @@ def test_model_that_computes_no_numbers_is_refused(published: Paths) -> None:
 def off_by(shift_K: list[float], from_size: int) -> Callable[..., NDArray[np.float32]]:
     """onnxruntime, wrong for batches of at least ``from_size`` images."""
 
-    def logits(content: bytes, images_N1HW: NDArray[np.float32], batch_size: int) -> NDArray[np.float32]:
-        right_NK = onnx_logits(content, images_N1HW, batch_size)
+    def logits(self: OnnxModel, images_N1HW: NDArray[np.float32], batch_size: int) -> NDArray[np.float32]:
+        right_NK = RIGHT(self, images_N1HW, batch_size)
         return right_NK + np.array(shift_K, np.float32) if batch_size >= from_size else right_NK
 
     return logits
@@ -216,7 +233,7 @@ def test_file_that_answers_otherwise_is_never_written(
     published: Paths, monkeypatch: pytest.MonkeyPatch, shift_K: list[float], message: str, from_size: int
 ) -> None:
     published.onnx.write_bytes(b"old")
-    monkeypatch.setattr(stage, "onnx_logits", off_by(shift_K, from_size))
+    monkeypatch.setattr(OnnxModel, "logits", off_by(shift_K, from_size))
     with pytest.raises(ArtifactError, match=message):
         export(params(), published)
     assert published.onnx.read_bytes() == b"old"
@@ -224,7 +241,7 @@ def test_file_that_answers_otherwise_is_never_written(
 
 def test_difference_within_the_tolerance_is_taken(published: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     """The twin of the test above: it is the tolerance that refuses."""
-    monkeypatch.setattr(stage, "onnx_logits", off_by([0.01] * 10, 1))
+    monkeypatch.setattr(OnnxModel, "logits", off_by([0.01] * 10, 1))
     export(with_export(tolerance=0.02), published)
     assert published.onnx.is_file()
 

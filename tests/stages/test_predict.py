@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from helpers import blobs, command
@@ -19,21 +20,25 @@ from mnist_dvc import cli
 from mnist_dvc.data.arrays import LabelledImages
 from mnist_dvc.data.digits import Digits
 from mnist_dvc.errors import ArtifactError, ImageError
+from mnist_dvc.files import own_sums, sha256, sha256sums
 from mnist_dvc.image import Picture, read_picture
 from mnist_dvc.inference import logits_of
 from mnist_dvc.model import build
 from mnist_dvc.model.weights import Card, read_model, weights_bytes
+from mnist_dvc.onnx import onnx_bytes
 from mnist_dvc.params import ModelParams
+from mnist_dvc.pretrained import released_model
+from mnist_dvc.serving import BLANK, SEAL
 from mnist_dvc.stages import predict as stage
 from mnist_dvc.stages.paths import Paths
-from mnist_dvc.stages.predict import predict
+from mnist_dvc.stages.predict import predict, published_model
 
 CARD = Card("compact", 19_706, "mnist", "0" * 64, {})
 HOSTILE = os.fsdecode(b"\xff\x1b[31m\n[red]\xc3\xbc.png")
 
 
-def model_bytes(*, poisoned: bool = False) -> bytes:
-    state = build(ModelParams(name="compact", dropout=0.0), torch.Generator().manual_seed(0)).state_dict()
+def model_bytes(*, poisoned: bool = False, seed: int = 0) -> bytes:
+    state = build(ModelParams(name="compact", dropout=0.0), torch.Generator().manual_seed(seed)).state_dict()
     if poisoned:
         state["head.2.weight"].fill_(torch.finfo(torch.float32).max)  # finite, but not what comes of it
     return weights_bytes(dict(state), CARD)
@@ -54,11 +59,32 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def told(capsys: pytest.CaptureFixture[str], *sources: str) -> list[dict[str, Any]]:
+@pytest.fixture(scope="module")
+def converted() -> bytes:
+    """The ONNX file of the model in ``home``, converted once: that takes two seconds."""
+    model = build(ModelParams(name="compact", dropout=0.0), torch.Generator().manual_seed(0)).eval()
+    return onnx_bytes(model, 18, {"network": "compact", "model_sha256": sha256(model_bytes())})
+
+
+@pytest.fixture
+def exported(home: Path, converted: bytes) -> Paths:
+    """``home`` after ``train`` and ``export``: both files of the model, each with its digest on record."""
+    paths = Paths(home)
+    record(paths.model, model_bytes(), paths.sums)
+    record(paths.onnx, converted, own_sums(paths.onnx))
+    return paths
+
+
+def record(path: Path, content: bytes, sums: Path) -> None:
+    path.write_bytes(content)
+    sums.write_bytes(sha256sums({path.name: content}))
+
+
+def told(capsys: pytest.CaptureFixture[str], *sources: str, model: Path | None = None) -> list[dict[str, Any]]:
     """The answers of ``predict --json``, which may end in a refusal, and are ASCII for every locale."""
     capsys.readouterr()
     with contextlib.suppress(ImageError):
-        predict(sources, Paths().model, as_json=True)
+        predict(sources, model or Paths().model, as_json=True)
     lines = capsys.readouterr().out.splitlines()
     assert all(line.isascii() for line in lines)
     return [json.loads(line) for line in lines]
@@ -214,10 +240,131 @@ def test_network_that_computes_no_numbers_is_refused(home: Path, capsys: pytest.
     assert "NaN" not in capsys.readouterr().out
 
 
-def test_model_is_looked_for_before_any_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ArtifactError, match="the model that `train` writes"):
-        predict(["-"], tmp_path / "model.safetensors", as_json=True)
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("model.safetensors", "the model that `train` writes"),
+        ("model.onnx", "the ONNX file that `export` writes"),
+        ("checkpoint.pth", "the checkpoint that `train` writes"),
+    ],
+)
+def test_model_is_looked_for_before_any_picture(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, expected: str
+) -> None:
+    with pytest.raises(ArtifactError, match=expected):
+        predict(["-"], tmp_path / name, as_json=True)
     assert capsys.readouterr().out == ""
+
+
+# ------------------------------------------------------------------------------------------------- which model, and how
+
+
+def test_onnx_file_gives_the_answers_of_the_model(exported: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    in_torch, in_onnx = (told(capsys, "digits", "missing", model=path) for path in (exported.model, exported.onnx))
+    assert len(in_onnx) == 11
+    for one, other in zip(in_torch, in_onnx, strict=True):
+        assert {key: one.get(key) for key in ("file", "digit", "inverted", "error")} == {
+            key: other.get(key) for key in ("file", "digit", "inverted", "error")
+        }
+        np.testing.assert_allclose(one.get("probabilities", []), other.get("probabilities", []), atol=1e-5)
+
+
+def test_another_model_gives_other_answers_so_the_test_above_can_fail(
+    exported: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = exported.root / "other.safetensors"
+    other.write_bytes(model_bytes(seed=1))
+    one, two = (told(capsys, "digits/0.png", model=path)[0]["probabilities"] for path in (exported.onnx, other))
+    assert not np.allclose(one, two, atol=1e-5)
+
+
+RUN = "import sys\nfrom mnist_dvc.cli import _run\nprint(_run(), 'torch' in sys.modules, file=sys.stderr)"
+
+
+def ran(cwd: Path) -> tuple[int, str]:
+    """The number of answers of the command in a process of its own, and its exit code and whether it loaded torch."""
+    arguments = [sys.executable, "-c", RUN, "predict", "--json", "digits"]
+    result = subprocess.run(arguments, cwd=cwd, capture_output=True, text=True, check=True)
+    return len(result.stdout.splitlines()), result.stderr.strip()
+
+
+def test_command_answers_from_the_onnx_file_without_torch(exported: Paths) -> None:
+    assert ran(exported.root) == (10, "0 False")
+
+
+def test_command_loads_torch_for_the_model_so_the_test_above_can_fail(exported: Paths) -> None:
+    exported.onnx.unlink()
+    assert ran(exported.root) == (10, "0 True")
+
+
+def test_onnx_file_is_chosen_if_it_is_of_the_model_on_record(exported: Paths) -> None:
+    assert published_model(exported) == exported.onnx
+    exported.model.unlink()  # as where only the smaller file was fetched
+    assert published_model(exported) == exported.onnx
+
+
+def test_model_is_chosen_if_the_onnx_file_is_of_an_earlier_one(exported: Paths) -> None:
+    record(exported.model, model_bytes(seed=1), exported.sums)
+    assert published_model(exported) == exported.model
+
+
+def test_model_is_chosen_if_nothing_says_which_one_the_onnx_file_is_of(exported: Paths) -> None:
+    exported.sums.unlink()
+    assert published_model(exported) == exported.model
+
+
+def test_model_is_chosen_if_there_is_no_onnx_file(exported: Paths) -> None:
+    exported.onnx.unlink()
+    assert published_model(exported) == exported.model
+
+
+def test_released_weights_are_chosen_where_nothing_was_trained(tmp_path: Path) -> None:
+    assert published_model(Paths(tmp_path)) == released_model("compact")
+    assert list(tmp_path.iterdir()) == []
+
+
+def exchanged(content: bytes) -> bytes:
+    """Another whole ONNX file of the same model: its own digest belongs to it."""
+    (seal,) = (entry.value for entry in onnx.load_from_string(content).metadata_props if entry.key == SEAL)
+    blank = content.replace(seal.encode(), BLANK.encode(), 1).replace(b"compact", b"compacu", 1)
+    return blank.replace(BLANK.encode(), sha256(blank).encode(), 1)
+
+
+def flipped(content: bytes) -> bytes:
+    return content[:5000] + bytes((content[5000] ^ 1,)) + content[5001:]
+
+
+@pytest.mark.parametrize(
+    ("change", "recorded", "message"),
+    [
+        (flipped, False, "as in model.onnx.sha256 beside it"),
+        (flipped, True, "which the file carries"),
+        (lambda content: content[:-100], True, "model.onnx: (SHA-256|content|digest): got"),
+        (lambda _: b"", True, "model.onnx: digest: got none"),
+        (exchanged, False, "as in model.onnx.sha256 beside it"),
+    ],
+    ids=["flipped bit", "flipped bit on record", "cut", "empty", "exchanged"],
+)
+def test_damaged_or_exchanged_onnx_file_is_refused(
+    exported: Paths, capsys: pytest.CaptureFixture[str], change: Any, message: str, *, recorded: bool
+) -> None:
+    content = change(exported.onnx.read_bytes())
+    exported.onnx.write_bytes(content)
+    if recorded:
+        record(exported.onnx, content, own_sums(exported.onnx))
+    with pytest.raises(ArtifactError, match=message):
+        published_model(exported)
+    with pytest.raises(ArtifactError, match=message):
+        predict(["digits"], exported.onnx, as_json=True)
+    assert capsys.readouterr().out == ""
+
+
+def test_exchanged_onnx_file_is_whole_so_it_is_the_record_that_refuses_it(
+    exported: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record(exported.onnx, exchanged(exported.onnx.read_bytes()), own_sums(exported.onnx))
+    assert published_model(exported) == exported.onnx
+    assert len(told(capsys, "digits", model=exported.onnx)) == 10
 
 
 # --------------------------------------------------------------------------------------------------- the command itself

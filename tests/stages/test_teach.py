@@ -37,14 +37,14 @@ if TYPE_CHECKING:
 VIEWS = 3
 
 
-def plant(paths: Paths, seed: int, name: str = "teacher", dataset: str = "mnist") -> Path:
+def plant(paths: Paths, seed: int, name: str = "teacher", dataset: str = "mnist", digest: str = "0" * 64) -> Path:
     """A model file as ``study teacher`` writes it, of a network that has learnt nothing but its norms' statistics."""
     model = build(ModelParams(name=name, dropout=0.0), torch.Generator().manual_seed(seed), NETWORKS | TEACHERS)
     with torch.no_grad():
         model.train()(torch.randn((50, 1, 28, 28), generator=torch.Generator().manual_seed(seed)))
     path = paths.trial(name, seed) / "model.safetensors"
     path.parent.mkdir(parents=True)
-    path.write_bytes(weights_bytes(model.state_dict(), Card(name, 196_970, dataset, "0" * 64, {})))
+    path.write_bytes(weights_bytes(model.state_dict(), Card(name, 196_970, dataset, digest, {})))
     return path
 
 
@@ -96,6 +96,7 @@ def test_answers_are_written_with_what_they_are_about(
         dataset="mnist",
         data_digest=prepared.digest,
         teachers=[sha256(path.read_bytes()) for path in teachers],
+        precision="float32",
     )
     assert (written.views, written.images) == (VIEWS, 300)
     assert f"Asked 2 teachers on 3 views of 300 images  ->  {workspace.teaching}" in capsys.readouterr().out
@@ -220,6 +221,7 @@ def planted_view(workspace: Paths, teachers: list[Path], changes: dict[str, Any]
         dataset="mnist",
         data_digest=prepared.digest,
         teachers=[sha256(path.read_bytes()) for path in teachers],
+        precision="float32",
     ).model_copy(update=changes or {})
     answers_NK = torch.randn((300, 10), generator=torch.Generator().manual_seed(0)).log_softmax(dim=1).half()
     path = workspace.state / "teach/view-0.safetensors"
@@ -241,6 +243,7 @@ OTHER: dict[str, dict[str, Any]] = {
     "distortions": {"augment": augment_params(rotation=6.0)},
     "digits": {"data_digest": "d" * 64},
     "data set": {"dataset": "mnist-5k"},
+    "precision": {"precision": "bfloat16"},
 }
 
 
@@ -306,9 +309,38 @@ def test_student_is_no_teacher(workspace: Paths, teachers: list[Path]) -> None:
 
 def test_teacher_of_another_data_set_is_refused(workspace: Paths, teachers: list[Path]) -> None:
     """The 5,000 sample digits are MNIST training images: one who learned from MNIST has seen those of their test."""
-    with pytest.raises(ArtifactError, match="data it was trained on: got mnist-5k, expected mnist"):
+    told = r"data it was trained on: got mnist-5k \(0{12}\), expected the prepared mnist \([0-9a-f]{12}\)"
+    with pytest.raises(ArtifactError, match=told):
         ask(workspace, [*teachers, plant(workspace, 103, dataset="mnist-5k")])
     assert not workspace.teaching.exists()
+
+
+def test_teacher_of_another_split_of_one_pool_is_refused(workspace: Paths) -> None:
+    """The sample is one pool: a teacher of another split has learned from what is test here."""
+    raw = raw_digits(dataset="mnist-5k")
+    write_prepared(workspace.prepared, raw, split(raw, validation=100, seed=0), validation=100, seed=0)
+    digest = Prepared.open(workspace.prepared).digest
+    fit, unfit = plant(workspace, 101, dataset="mnist-5k", digest=digest), plant(workspace, 102, dataset="mnist-5k")
+    told = rf"data it was trained on: got mnist-5k \(0{{12}}\), expected the prepared mnist-5k \({digest[:12]}\)"
+    with pytest.raises(ArtifactError, match=told):
+        ask(workspace, [fit, unfit])
+    assert not workspace.teaching.exists()
+    assert ask(workspace, [fit])
+
+
+def test_teacher_of_another_split_of_mnist_is_taken(workspace: Paths, teachers: list[Path]) -> None:
+    """The twin: the test images of MNIST are a file of their own, so no split of the others holds any of them."""
+    assert read_model(teachers[0], TEACHERS)[1].data_digest != Prepared.open(workspace.prepared).digest
+    assert ask(workspace, teachers)
+
+
+def test_name_taken_by_a_folder_is_met_before_anybody_is_asked(
+    workspace: Paths, teachers: list[Path], asked: list[int]
+) -> None:
+    (workspace.teaching / "inside").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError):
+        ask(workspace, teachers)
+    assert asked == []
 
 
 @pytest.mark.parametrize("fault", ["missing", "damaged"])

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from helpers import params, remove_split
+from ruamel.yaml import YAML
 
 from mnist_dvc.data.digits import Digits
 from mnist_dvc.data.prepared import Prepared
@@ -164,6 +167,25 @@ def test_each_command_refuses_the_networks_of_the_other(workspace: Paths, run: A
     assert published(workspace) == []
 
 
+@pytest.mark.parametrize("run", [trial, teacher])
+@pytest.mark.parametrize("name", ["nonsense", "../../outside"])
+def test_unknown_network_leaves_no_folder(workspace: Paths, run: Any, name: str) -> None:
+    before = sorted(workspace.root.rglob("*"))
+    with pytest.raises(ParamsError, match="model.name: got "):
+        run(chosen(name), workspace)
+    assert sorted(workspace.root.rglob("*")) == before
+
+
+def test_known_network_leaves_some_so_the_test_above_can_fail(
+    workspace: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(DeviceError):
+        trial(chosen("compact-1k", device="cuda"), workspace)
+    assert workspace.trial("compact-1k", 1).is_dir()
+    assert stage._state(chosen("compact-1k"), workspace).is_dir()
+
+
 def test_train_refuses_a_teacher(workspace: Paths) -> None:
     with pytest.raises(ParamsError, match="model.name: got 'teacher', expected one of reference, compact"):
         train(chosen("teacher"), workspace)
@@ -282,3 +304,43 @@ def test_disk_that_is_full_at_the_end_does_not_cost_the_training(
     capsys.readouterr()
     run(chosen(name), workspace)
     assert "Going on after step 7 of 7" in capsys.readouterr().out
+
+
+KILLED_AT = """
+import os, signal, sys
+from mnist_dvc.params import load_params
+from mnist_dvc.stages import trial as stage
+from mnist_dvc.stages.paths import Paths
+
+write, target = stage.write_atomically, sys.argv[1]
+
+def killed(path, content):
+    if path.name == target:
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(path, content)
+
+stage.write_atomically = killed
+stage.trial(load_params(Paths().root / "params.yaml"), Paths())
+"""
+
+
+@pytest.mark.parametrize("target", FILES)
+def test_trial_killed_while_publishing_keeps_its_snapshots(
+    workspace: Paths, capsys: pytest.CaptureFixture[str], target: str
+) -> None:
+    folder = workspace.trial("compact-1k", 1)
+    trial(chosen("compact-1k"), workspace)
+    whole = repeatable(folder)
+    for path in published(workspace):
+        path.unlink()
+    with (workspace.root / "params.yaml").open("w", encoding="utf-8") as file:
+        YAML(typ="safe", pure=True).dump(chosen("compact-1k").model_dump(), file)
+    result = subprocess.run([sys.executable, "-c", KILLED_AT, target], cwd=workspace.root, check=False)
+    assert result.returncode == -signal.SIGKILL
+    assert not (folder / target).exists()
+    assert list(workspace.state.rglob("*.snapshot"))
+    capsys.readouterr()
+    trial(chosen("compact-1k"), workspace)
+    assert "Going on after step 7 of 7" in capsys.readouterr().out
+    assert repeatable(folder) == whole
+    assert list(workspace.state.rglob("*.snapshot")) == []

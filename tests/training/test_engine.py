@@ -49,7 +49,12 @@ def job(
 def teaching(seed: int = 0, *, views: int = 3, augment: AugmentParams | None = None) -> Teaching:
     """What teachers might say of TRAIN under ``augment``, by default the distortions of ``params()``."""
     lesson = Lesson(
-        augment=augment or params().train.augment, seed=0, dataset="blobs", data_digest="d" * 64, teachers=["a" * 64]
+        augment=augment or params().train.augment,
+        seed=0,
+        dataset="blobs",
+        data_digest="d" * 64,
+        teachers=["a" * 64],
+        precision="float32",
     )
     logits_VNK = 3.0 * torch.randn((views, len(TRAIN), 10), generator=torch.Generator().manual_seed(seed))
     return Teaching(lesson, logits_VNK.log_softmax(dim=2).half())

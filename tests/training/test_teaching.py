@@ -38,6 +38,7 @@ LESSON = Lesson(
     dataset="blobs",
     data_digest=DIGITS,
     teachers=["a" * 64, "b" * 64],
+    precision="float32",
 )
 
 
@@ -89,6 +90,7 @@ def test_digest_of_an_earlier_reading_does_not_matter(tmp_path: Path) -> None:
         {"dataset": "mnist"},
         {"data_digest": "e" * 64},
         {"teachers": ["b" * 64, "a" * 64]},
+        {"precision": "bfloat16"},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -162,6 +164,13 @@ def without(key: str) -> dict[str, Any]:
     return {"lesson": {name: value for name, value in LESSON.model_dump().items() if name != key}}
 
 
+def with_first(value: float) -> torch.Tensor:
+    """Answers of which the first is ``value``."""
+    changed_VNK = answers()
+    changed_VNK[0, 0, 0] = value
+    return changed_VNK
+
+
 HALF = {TENSOR: answers()}
 BAD = {
     "empty": (b"", "content: got damage"),
@@ -179,13 +188,18 @@ BAD = {
     ),
     "no seed": (signed(without("seed"), HALF), "content: got damage (ValidationError)"),
     "no teachers": (signed(without("teachers"), HALF), "content: got damage (ValidationError)"),
+    "no precision": (signed(without("precision"), HALF), "content: got damage (ValidationError)"),
     "more than a lesson": (signed(PLAIN | {"_target_": "os.system"}, HALF), "content: got damage (ValidationError)"),
     "seed of another type": (
         signed({"lesson": LESSON.model_dump() | {"seed": "3"}}, HALF), "content: got damage (ValidationError)"
     ),
     "float32": (signed(PLAIN, {TENSOR: answers().float()}), f"tensors: got {TENSOR}, expected {TENSOR}, float16"),
     "a single view without its axis": (signed(PLAIN, {TENSOR: answers()[0]}), "expected log_probabilities, float16"),
-    "an axis more": (signed(PLAIN, {TENSOR: answers()[None]}), "expected log_probabilities, float16 (V, N, K)"),
+    "an axis more": (signed(PLAIN, {TENSOR: answers()[None]}), "expected log_probabilities, float16 (V, N, 10)"),
+    "no views": (signed(PLAIN, {TENSOR: answers()[:0]}), "expected log_probabilities, float16 (V, N, 10) without NaN"),
+    "no images": (signed(PLAIN, {TENSOR: answers(images=0)}), "expected log_probabilities, float16 (V, N, 10)"),
+    "nine classes": (signed(PLAIN, {TENSOR: answers()[:, :, 1:].contiguous()}), "expected log_probabilities, float16"),
+    "NaN": (signed(PLAIN, {TENSOR: with_first(torch.nan)}), "float16 (V, N, 10) without NaN"),
     "another name": (signed(PLAIN, {"logits": answers()}), "tensors: got logits, expected log_probabilities"),
     "two tensors": (signed(PLAIN, HALF | {"more": torch.zeros(1)}), "tensors: got "),
 }  # fmt: skip
@@ -206,6 +220,13 @@ def test_unfit_file_is_refused(tmp_path: Path, name: str) -> None:
 def test_signed_file_is_read_so_the_table_above_tests_more_than_the_digest(tmp_path: Path) -> None:
     content = signed(PLAIN, HALF)
     assert read_teaching(written(tmp_path, content), DIGITS).lesson == LESSON
+
+
+def test_minus_infinity_is_an_answer_so_it_is_nan_that_the_table_above_refuses(tmp_path: Path) -> None:
+    """The logarithm of what a teacher rules out."""
+    ruled_out_VNK = with_first(-torch.inf)
+    read = read_teaching(written(tmp_path, signed(PLAIN, {TENSOR: ruled_out_VNK})), DIGITS)
+    assert torch.equal(read.log_probabilities_VNK, ruled_out_VNK)
 
 
 def test_answers_about_other_digits_are_refused(tmp_path: Path) -> None:
