@@ -84,6 +84,8 @@ class DataParams(_Section):
         Field(ge=0, le=30_000, json_schema_extra={"expected": f"0, or a whole number from {CLASSES} to 30000"}),
     ]
     """Images taken from the training files for validation; 0 trains on all of them."""
+    holdout: Literal["random", "block"]
+    """random takes any, stratified by class; block takes consecutive ones, which in MNIST have writers of their own."""
     seed: Seed
     """Chooses which images those are."""
 

@@ -93,7 +93,7 @@ def params(**train: Any) -> Params:
         "augment": augment_params(rotation=5.0, shift=1.0),
     }
     return Params(
-        data=DataParams(source="auto", validation=100, seed=0),
+        data=DataParams(source="auto", validation=100, holdout="random", seed=0),
         model=ModelParams(name="compact", dropout=0.1),
         train=TrainParams(**(values | train)),
         evaluate=EvaluateParams(batch_size=64, threads=1, mistakes=9),

@@ -109,8 +109,8 @@ def benchmark_table(figures: Sequence[Mapping[str, Any]]) -> str:
 
 def choices_table(rows: Sequence[Mapping[str, str]], question: str) -> str:
     """What was compared for one question of docs/choices.csv, on validation images."""
-    header = ("network", "seed", "recipe", "errors in 5,000", "NLL")
-    columns = ("network", "seed", "recipe", "errors", "nll")
+    header = ("network", "seed", "recipe", "validation images", "errors", "NLL")
+    columns = ("network", "seed", "recipe", "images", "errors", "nll")
     return _table(header, [tuple(row[column] for column in columns) for row in rows if row["question"] == question])
 
 

@@ -38,9 +38,11 @@ def frontier_figure(points: Sequence[Mapping[str, Any]], published: Sequence[Map
         errors = [100 * (1 - float(row["accuracy"])) for row in rows]
         axes.plot([int(row["parameters"]) for row in rows], errors, "s", color=colour, label=label)
     middle = [100 * (1 - point["accuracy_mean"]) for point in points]
-    low = [100 * (point["accuracy_mean_high"] - point["accuracy_mean"]) for point in points]
+    half = [_half_interval(point) for point in points]
     sizes = [point["parameters"] for point in points]
-    axes.errorbar(sizes, middle, yerr=low, fmt="o-", color=OURS, capsize=3, label="ours, mean of the seeds, last epoch")
+    axes.errorbar(
+        sizes, middle, yerr=half, fmt="o-", color=OURS, capsize=3, label="ours, mean of the seeds, last epoch"
+    )
     axes.axvline(20_000, color="black", linewidth=0.8, linestyle=":")
     axes.set(xscale="log", yscale="log", xlabel="trainable parameters", ylabel="test error, %")
     axes.set(xlim=(SIZES[0], 1.6 * SIZES[-1]), title="MNIST: error against parameters (lower left is better)")
@@ -56,6 +58,12 @@ def frontier_figure(points: Sequence[Mapping[str, Any]], published: Sequence[Map
     return png_bytes(figure, about)
 
 
+def _half_interval(summary: Mapping[str, Any]) -> float:
+    """Half the width of the interval of the mean in percentage points; 0 where one seed has none."""
+    high = summary["accuracy_mean_high"]
+    return 0.0 if high is None else 100 * (high - summary["accuracy_mean"])
+
+
 def seeds_figure(summaries: Mapping[str, Mapping[str, Any]], about: str) -> bytes:
     """Each seed of each study as a dot, its mean and the 95 % interval of the mean beside them."""
     figure = Figure(figsize=(8, 0.8 + 0.7 * len(summaries)), layout="constrained")
@@ -63,9 +71,8 @@ def seeds_figure(summaries: Mapping[str, Mapping[str, Any]], about: str) -> byte
     for height, summary in enumerate(reversed(list(summaries.values()))):
         accuracies = [100 * accuracy for accuracy in summary["accuracies"]]
         mean = 100 * summary["accuracy_mean"]
-        half = 0.0 if summary["accuracy_mean_low"] is None else mean - 100 * summary["accuracy_mean_low"]
         axes.plot(accuracies, [height + 0.12] * len(accuracies), "o", color=OURS, alpha=0.6)
-        axes.errorbar([mean], [height - 0.12], xerr=[half], fmt="D", color=MEANS, capsize=3)
+        axes.errorbar([mean], [height - 0.12], xerr=[_half_interval(summary)], fmt="D", color=MEANS, capsize=3)
     names = [f"{name}: {summary['network']}" for name, summary in reversed(list(summaries.items()))]
     axes.set(yticks=range(len(names)), yticklabels=names, xlabel="test accuracy, %", ylim=(-0.6, len(names) - 0.4))
     axes.set_title("Every seed (dots), mean and its 95 % interval (diamonds)", fontsize=10)

@@ -59,8 +59,8 @@ def _export(params: Params, paths: Paths) -> None:
     if not difference <= params.export.tolerance:  # NaN is not, either
         expected = f"at most {params.export.tolerance:g} from PyTorch's"
         raise ArtifactError(paths.onnx, "logits", got=f"a difference of {difference:.2g}", expected=expected)
+    write_atomically(own_sums(paths.onnx), sha256sums({paths.onnx.name: content}))  # first: without it none is believed
     write_atomically(paths.onnx, content)
-    write_atomically(own_sums(paths.onnx), sha256sums({paths.onnx.name: content}))
     print(
         f"Exported {card.network}: {len(content) / 1000:.1f} KB, opset {params.export.opset}, logits within "
         f"{difference:.1e} of PyTorch's on {len(digits):,} {split} images  ->  {paths.onnx}"

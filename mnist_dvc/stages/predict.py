@@ -13,7 +13,7 @@ from rich.console import Console
 from scipy.special import softmax
 
 from mnist_dvc.errors import ArtifactError, ImageError
-from mnist_dvc.files import recorded_sha256
+from mnist_dvc.files import own_sums, recorded_sha256
 from mnist_dvc.image import LARGEST_FILE, Picture, parse_picture, read_picture
 from mnist_dvc.pretrained import released_model
 from mnist_dvc.report.answers import answers_table
@@ -70,8 +70,10 @@ def published_model(paths: Paths) -> Path:
     Raises:
         ArtifactError: the ONNX file is damaged.
     """
-    if not paths.onnx.is_file():
-        return paths.model if paths.model.is_file() else released_model("compact")
+    if not paths.model.is_file():
+        return paths.onnx if paths.onnx.is_file() else released_model("compact")
+    if not paths.onnx.is_file() or not own_sums(paths.onnx).is_file():
+        return paths.model
     recorded = recorded_sha256(paths.model)
     current = recorded is not None and read_onnx(paths.onnx).properties.get("model_sha256") == recorded
     return paths.onnx if current else paths.model

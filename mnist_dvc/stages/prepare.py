@@ -29,7 +29,7 @@ def prepare(params: Params, paths: Paths) -> None:
     """
     with exclusive(paths.state, "mnist-dvc prepare"):
         raw = read_digits(params.data.source, paths.root, environment=os.environ, say=_say)
-        parts = split(raw, validation=params.data.validation, seed=params.data.seed)
+        parts = split(raw, validation=params.data.validation, seed=params.data.seed, holdout=params.data.holdout)
         write_prepared(paths.prepared, raw, parts, validation=params.data.validation, seed=params.data.seed)
     counts = ", ".join(f"{len(parts[name].digits):,} {name}" for name in SPLITS if name in parts)
     print(f"Prepared {raw.dataset}: {counts}  ->  {paths.prepared / DIGITS}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mnist_dvc.errors import ArtifactError
 from mnist_dvc.files import json_bytes, read_regular, sha256, write_atomically
@@ -18,32 +19,59 @@ if TYPE_CHECKING:
 __all__ = ["release"]
 
 LARGEST = 2**20
+EXPECTED = "a file of a study that has run"
+T = TypeVar("T", bound=BaseModel)
 
 
 def release(root: Path, target: Path = FOLDER) -> None:
     """Copy the models of the studies in the repository ``root`` to ``target``, and write its manifest.
 
     Raises:
-        ArtifactError: a trial's model or its metrics are missing or damaged.
+        ArtifactError: a study's summary, a trial's model or its metrics are missing or damaged; nothing is written.
         OSError: a file cannot be written.
     """
-    manifest = {network: _release(network, root / "studies" / study, target) for network, study in RELEASED.items()}
-    write_atomically(target / MANIFEST, json_bytes(manifest))
-    print(f"Released {', '.join(manifest)}  ->  {target}")
+    found = {network: _first_trial(network, root / "studies" / study) for network, study in RELEASED.items()}
+    for network, (content, _) in found.items():
+        write_atomically(released_model(network, target), content)
+    write_atomically(target / MANIFEST, json_bytes({network: told for network, (_, told) in found.items()}))
+    print(f"Released {', '.join(found)}  ->  {target}")
 
 
-def _release(network: str, study: Path, target: Path) -> dict[str, Any]:
-    seed = json.loads(_content(study / "summary.json"))["seeds"][0]
+def _first_trial(network: str, study: Path) -> tuple[bytes, dict[str, Any]]:
+    """The model of the first seed of ``study``, and what the manifest says of it."""
+    (seed, *_) = _read(study / "summary.json", _Summary).seeds
     trial = Paths(study).trial(network, seed)
     _, card = read_model(trial / "model.safetensors")
-    metrics = json.loads(_content(trial / "metrics.json"))
-    content = _content(trial / "model.safetensors")
-    file = released_model(network, target)
-    write_atomically(file, content)
-    figures = {key: metrics[key] for key in ("accuracy", "errors", "images", "nll", "ece")}
-    told = {"file": file.name, "sha256": sha256(content), "bytes": len(content), "study": study.name, "seed": seed}
-    return told | asdict(card) | {"test": figures}
+    content = read_regular(trial / "model.safetensors", LARGEST, ArtifactError, EXPECTED)
+    test = _read(trial / "metrics.json", _Test).model_dump()
+    told = {"file": released_model(network).name, "sha256": sha256(content), "bytes": len(content)}
+    return content, told | {"study": study.name, "seed": seed} | asdict(card) | {"test": test}
 
 
-def _content(path: Path) -> bytes:
-    return read_regular(path, LARGEST, ArtifactError, "a file of a study that has run")
+class _Summary(BaseModel):
+    """What is read of a summary.json."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    seeds: Annotated[list[int], Field(min_length=1)]
+
+
+class _Test(BaseModel):
+    """What the manifest repeats of a metrics.json."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    accuracy: float
+    errors: int
+    images: int
+    nll: float
+    ece: float
+
+
+def _read(path: Path, model: type[T]) -> T:
+    try:
+        return model.model_validate_json(read_regular(path, LARGEST, ArtifactError, EXPECTED))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        place = ".".join(map(str, first["loc"])) or "content"
+        raise ArtifactError(path, place, got=first["msg"], expected=EXPECTED) from error

@@ -98,7 +98,8 @@ class AdamW:
 
     def state_dict(self) -> dict[str, Any]:
         """The state as ``torch.optim.AdamW`` has it and takes it."""
-        state, groups = {}, []
+        state: dict[int, dict[str, Tensor]] = {}
+        groups = []
         for group in self._groups:
             numbers = range(len(state), len(state) + len(group.names))
             state |= {n: {key: tensors[i] for key, tensors in group.moments.items()} for i, n in enumerate(numbers)}

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from helpers import blobs, raw_digits
 
+from mnist_dvc.data.arrays import LabelledImages
 from mnist_dvc.data.splits import RawDigits, split
 from mnist_dvc.errors import DataError
 
@@ -72,3 +73,23 @@ def test_validation_of_a_pool_has_a_ceiling() -> None:
 def test_too_much_validation_is_a_data_error() -> None:
     with pytest.raises(DataError, match="holding out 399 of 400"):
         split(raw_digits(train=40), validation=399, seed=0)
+
+
+@pytest.mark.parametrize(("seed", "start"), [(0, 0), (1, 100), (3, 300), (4, 0)])
+def test_block_is_consecutive_and_its_number_goes_around(seed: int, start: int) -> None:
+    parts = split(raw_digits(train=40), validation=100, seed=seed, holdout="block")
+    np.testing.assert_array_equal(parts["validation"].index_N, np.arange(start, start + 100))
+    assert sorted([*parts["train"].index_N, *parts["validation"].index_N]) == list(range(400))
+
+
+def test_block_without_some_class_is_refused() -> None:
+    raw = raw_digits(train=40)
+    order = np.argsort(raw.pool.labels_N, kind="stable")
+    pool = LabelledImages(raw.pool.images_NHW[order], raw.pool.labels_N[order], "sorted")
+    with pytest.raises(DataError, match="sorted: holding out a block of 100: got 8 classes in one of the parts"):
+        split(RawDigits("mnist", {}, pool, raw.test), validation=100, seed=0, holdout="block")
+    assert len(split(RawDigits("mnist", {}, pool, raw.test), validation=100, seed=0)["validation"].digits) == 100
+
+
+def test_block_of_nothing_holds_out_nothing() -> None:
+    assert "validation" not in split(raw_digits(train=40), validation=0, seed=0, holdout="block")

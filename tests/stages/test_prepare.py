@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def run(root: Path, source: str, validation: int = 500) -> Prepared:
-    data = DataParams(source=source, validation=validation, seed=0)
+    data = DataParams(source=source, validation=validation, holdout="random", seed=0)
     prepare(params().model_copy(update={"data": data}), Paths(root))
     return Prepared.open(Paths(root).prepared)
 
