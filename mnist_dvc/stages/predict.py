@@ -34,6 +34,7 @@ STANDARD_INPUT = "-"
 CHECKPOINTS = (".pth", ".pt")
 BATCH = 100
 """So many pictures are in memory, and in a table, at a time."""
+SHIPPED = "compact"
 DIGITS = 6
 """Decimal places, beyond which float32 logits say nothing."""
 
@@ -71,7 +72,10 @@ def published_model(paths: Paths) -> Path:
         ArtifactError: the ONNX file is damaged.
     """
     if not paths.model.is_file():
-        return paths.onnx if paths.onnx.is_file() else released_model("compact")
+        if paths.onnx.is_file():
+            return paths.onnx
+        print(f"predict: no model in {paths.model.parent}: the released network {SHIPPED} answers", file=sys.stderr)
+        return released_model(SHIPPED)
     if not paths.onnx.is_file() or not own_sums(paths.onnx).is_file():
         return paths.model
     recorded = recorded_sha256(paths.model)
