@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-IMAGES = 2_560
+IMAGES = 1_280
 CPU = torch.device("cpu")
 PARAMS = load_params(ROOT / "params.yaml")
 DIGITS = blobs(IMAGES // 10)
@@ -58,6 +58,6 @@ def test_training_against_the_usual_loop(benchmark: Any, name: str, count: int) 
             "our_network_in_usual_loop": their_epoch(network(name)),
             "usual_network_in_our_loop": our_epoch(UsualNet()),
         }
-        told = compare(benchmark, our_epoch(network(name)), others, rounds=5)
+        told = compare(benchmark, our_epoch(network(name)), others, rounds=3)
     speed = {"images_per_second": round(IMAGES / told["seconds"])}
     benchmark.extra_info |= {"network": name, "threads": count} | told | speed

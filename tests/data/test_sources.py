@@ -161,14 +161,14 @@ def test_folder_outside_of_any_repository_is_its_own(tmp_path: Path, marker: str
 
 
 @pytest.mark.usefixtures("tiny")
-def test_nearest_repository_counts(tmp_path: Path) -> None:
-    """One may lie inside another, as a submodule does; the folder itself is the nearest."""
+def test_outermost_repository_counts(tmp_path: Path) -> None:
+    """The studies are a repository inside ours."""
     outer, inner = tmp_path / "outer", tmp_path / "outer/inner"
     for repository in (outer, inner):
         (repository / ".dvc").mkdir(parents=True)
         shutil.copytree(tmp_path / "tiny", repository / "data/raw")
-    assert ask("mnist", inner / "studies/record")[1] == [f"reading {inner / 'data/raw'}"]
-    assert ask("mnist", inner)[1] == [f"reading {inner / 'data/raw'}"]
+    assert ask("mnist", inner / "studies/record")[1] == [f"reading {outer / 'data/raw'}"]
+    assert ask("mnist", inner)[1] == [f"reading {outer / 'data/raw'}"]
     assert ask("mnist", outer / "studies/record")[1] == [f"reading {outer / 'data/raw'}"]
 
 

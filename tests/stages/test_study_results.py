@@ -38,7 +38,7 @@ FILES = {
     "docs/benchmarks.json": json.dumps(
         {"figures": [{"benchmark": "a step", "group": "training", "cpus": 2, "milliseconds": 9.5}]}
     ),
-    "docs/choices.csv": "question,network,seed,recipe,errors,nll\nshape,5x5,1,12 epochs,24,0.01505\n",
+    "docs/choices.csv": "question,network,seed,recipe,images,errors,nll\nshape,5x5,1,12 epochs,5000,24,0.01505\n",
     "studies/frontier/published.csv": "parameters,accuracy,how,source\n697,0.9903,one run,somebody\n",
 }
 
@@ -80,7 +80,7 @@ def test_no_number_of_a_page_stays_as_it_was_typed(root: Path) -> None:
     assert readme.count("**98.610 %**") == len(STUDIES) - 1  # the frontier is a figure there
     assert "| `compact-1k` | 886 | 4 | 98.41 98.45 |" in page
     assert "| a step | 9.5 |" in page
-    assert "| 5x5 | 1 | 12 epochs | 24 | 0.01505 |" in page
+    assert "| 5x5 | 1 | 12 epochs | 5000 | 24 | 0.01505 |" in page
 
 
 def test_second_run_changes_nothing(root: Path) -> None:
