@@ -49,7 +49,10 @@ def test_stage_beyond_importing_torch(benchmark: Any, tmp_path: Path) -> None:
     """A `train` of a single step, less a process that imports torch."""
     folder = workspace(tmp_path, 26)
     told = compare(
-        benchmark, python("-m", "mnist_dvc", *ONE_EPOCH, folder=folder), {"import_torch": python("-c", "import torch")}
+        benchmark,
+        python("-m", "mnist_dvc", *ONE_EPOCH, folder=folder),
+        {"import_torch": python("-c", "import torch")},
+        rounds=3,
     )
     overhead = told["seconds"] - told["seconds_import_torch"]
     benchmark.extra_info |= {"overhead_seconds": round(overhead, 3)} | told
