@@ -108,7 +108,9 @@ def test_a_number_typed_by_hand_would_be_found(tmp_path: Path) -> None:
         folder = tmp_path / "studies" / name
         folder.mkdir(parents=True)
         content = json.loads((ROOT / f"studies/{name}/summary.json").read_text(encoding="utf-8"))
-        (folder / "summary.json").write_text(json.dumps(content | {"accuracy_mean": 0.99999}))
+        (folder / "summary.json").write_text(
+            json.dumps(content | {"accuracy_mean": 0.99999, "accuracy_mean_high": 1.0})
+        )
     (tmp_path / "docs").mkdir()
     for file in (
         "README.md",
