@@ -46,7 +46,8 @@ class Distortions:
 
     def __getitem__(self, index_M: Tensor) -> Distortions:
         """Those of the images at ``index_M``."""
-        return Distortions(self.affine_N23[index_M], None if self.elastic_N2GG is None else self.elastic_N2GG[index_M])
+        elastic_M2GG = None if self.elastic_N2GG is None else self.elastic_N2GG.index_select(0, index_M)
+        return Distortions(self.affine_N23.index_select(0, index_M), elastic_M2GG)
 
 
 def distort(images_N1HW: Tensor, distortions: Distortions) -> Tensor:
@@ -59,11 +60,29 @@ def distort(images_N1HW: Tensor, distortions: Distortions) -> Tensor:
     Returns:
         Images of the same shape, dtype and device; pixels drawn from outside the image are 0.
     """
-    n, _, height, width = images_N1HW.shape
-    grid_NHW2 = F.affine_grid(distortions.affine_N23, [n, 1, height, width], align_corners=False)
+    height, width = images_N1HW.shape[2:]
+    grid_N2HW = _grid(distortions.affine_N23, height, width)
     if distortions.elastic_N2GG is not None:
-        grid_NHW2 = grid_NHW2 + _field(distortions.elastic_N2GG, height, width)
+        grid_N2HW += _field(distortions.elastic_N2GG, height, width)
+    grid_NHW2 = grid_N2HW.permute(0, 2, 3, 1)
     return F.grid_sample(images_N1HW, grid_NHW2, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def _grid(affine_N23: Tensor, height: int, width: int) -> Tensor:
+    """(N, 2, height, width) input coordinates of every output pixel, columns then rows.
+
+    What ``F.affine_grid`` gives as (N, height, width, 2), as a sum of a term for the column and one for the row:
+    on a CPU it takes N small matrix products instead, a tenth of the step of the fastest network.
+    """
+    x_W, y_H = _pixel_centres(width, affine_N23), _pixel_centres(height, affine_N23)
+    of_column_N2W = affine_N23[:, :, :1] * x_W
+    of_row_N2H = affine_N23[:, :, 1:2] * y_H + affine_N23[:, :, 2:]
+    return of_column_N2W[:, :, None, :] + of_row_N2H[:, :, :, None]
+
+
+def _pixel_centres(n: int, like: Tensor) -> Tensor:
+    """Where the centres of ``n`` pixels in a row lie if its ends are -1 and 1."""
+    return (torch.arange(n, device=like.device, dtype=like.dtype) * 2.0 + 1.0) / n - 1.0
 
 
 def _affine(n: int, params: AugmentParams, generator: torch.Generator) -> Tensor:
@@ -86,10 +105,9 @@ def _control_points(n: int, sigma: float, generator: torch.Generator) -> Tensor:
 
 
 def _field(elastic_N2GG: Tensor, height: int, width: int) -> Tensor:
-    """(N, height, width, 2) smooth displacements through the control points.
+    """(N, 2, height, width) smooth displacements through the control points.
 
     Source: Simard, Steinkraus and Platt, Best Practices for Convolutional Neural Networks Applied to Visual Document
     Analysis, ICDAR 2003, section 2; a coarse grid with bicubic interpolation takes the place of their Gaussian filter.
     """
-    field_N2HW = F.interpolate(elastic_N2GG, size=(height, width), mode="bicubic", align_corners=True)
-    return field_N2HW.permute(0, 2, 3, 1)
+    return F.interpolate(elastic_N2GG, size=(height, width), mode="bicubic", align_corners=True)

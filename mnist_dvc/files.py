@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mnist_dvc.errors import RefusalError
 
 __all__ = [
+    "BLANK",
     "SUMS",
     "check_writable",
     "csv_bytes",
@@ -34,7 +35,9 @@ __all__ = [
     "own_sums",
     "read_regular",
     "recorded_sha256",
+    "refuse_broken_seal",
     "refuse_other_digest",
+    "sealed",
     "sha256",
     "sha256sums",
     "write_atomically",
@@ -45,6 +48,8 @@ _PERMISSIONS = 0o666
 """Of a new file, less what the process masks."""
 SUMS = "SHA256SUMS"
 """Name of the list of digests beside the files that it is about."""
+BLANK = "0" * 64
+"""Stands in a file for the SHA-256 of the whole while that is computed."""
 _HOLDER_LENGTH = 200
 _SUMS_LENGTH = 10_000
 
@@ -211,6 +216,22 @@ def sha256(content: bytes | memoryview) -> str:
 def sha256sums(contents: Mapping[str, bytes]) -> bytes:
     """Digests by file name, in the form that ``sha256sum --check`` reads."""
     return "".join(f"{sha256(content)}  {name}\n" for name, content in contents.items()).encode()
+
+
+def sealed(content: bytes) -> bytes:
+    """``content`` with its own SHA-256 in place of the first ``BLANK``: a file that can tell that it was changed."""
+    return content.replace(BLANK.encode(), sha256(content).encode(), 1)
+
+
+def refuse_broken_seal(path: Path, content: bytes, recorded: str) -> None:
+    """Compare a file with the digest ``recorded`` that :func:`sealed` left in it.
+
+    Raises:
+        ArtifactError: they differ.
+    """
+    found = sha256(content.replace(recorded.encode(), BLANK.encode(), 1))
+    if found != recorded:
+        raise ArtifactError(path, "SHA-256", got=found, expected=f"{recorded}, which the file carries")
 
 
 def refuse_other_digest(path: Path, content: bytes) -> None:

@@ -14,8 +14,8 @@ from torch import nn
 
 from mnist_dvc.data.arrays import SIDE
 from mnist_dvc.data.digits import normalise
-from mnist_dvc.files import sha256
-from mnist_dvc.serving import BLANK, INPUT, OUTPUT, SEAL
+from mnist_dvc.files import BLANK, sealed
+from mnist_dvc.serving import INPUT, OUTPUT, SEAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -67,8 +67,7 @@ def onnx_bytes(model: nn.Module, opset: int, properties: Mapping[str, str]) -> b
     _strip(proto)
     onnx.helper.set_model_props(proto, {**properties, SEAL: BLANK})
     onnx.checker.check_model(proto, full_check=True)
-    blank: bytes = proto.SerializeToString(deterministic=True)
-    return blank.replace(BLANK.encode(), sha256(blank).encode(), 1)
+    return sealed(proto.SerializeToString(deterministic=True))
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import pytest
 import torch
 from helpers import augment_params
 from torch import Tensor
+from torch.nn import functional
 
 from mnist_dvc.augment import Distortions, distort
 
@@ -95,6 +96,23 @@ def test_rotation_is_in_degrees() -> None:
 def test_each_image_gets_its_own_distortion() -> None:
     changed_N1HW = augment(dots(2), augment_params(shift=3.0), seeded())
     assert not torch.equal(changed_N1HW[0], changed_N1HW[1])
+
+
+@pytest.mark.parametrize("elastic", [0.0, 0.7])
+def test_maps_are_those_of_torch(elastic: float) -> None:
+    """Its own grid of the same affine maps, which is slower; the field has the same points as control points do."""
+    images_N1HW = torch.rand(16, 1, 28, 28, generator=seeded(1))
+    distortions = Distortions.draw(16, augment_params(rotation=20.0, shift=3.0, scale=0.2, elastic=elastic), seeded())
+    assert distortions is not None
+    grid_NHW2 = functional.affine_grid(distortions.affine_N23, [16, 1, 28, 28], align_corners=False)
+    if distortions.elastic_N2GG is not None:
+        field_N2HW = functional.interpolate(distortions.elastic_N2GG, (28, 28), mode="bicubic", align_corners=True)
+        assert float(field_N2HW.abs().max()) > 0.01
+        grid_NHW2 += field_N2HW.permute(0, 2, 3, 1)
+    expected = functional.grid_sample(images_N1HW, grid_NHW2, align_corners=False)
+    assert torch.allclose(distort(images_N1HW, distortions), expected, atol=1e-4)
+    turned = Distortions(distortions.affine_N23.flip(1), distortions.elastic_N2GG)
+    assert not torch.allclose(distort(images_N1HW, turned), expected, atol=0.1)
 
 
 def test_generator_decides_alone() -> None:

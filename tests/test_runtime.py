@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,6 +54,47 @@ def test_set_up_takes_the_threads_and_asks_for_determinism() -> None:
     assert torch.get_num_threads() == 2
     assert torch.are_deterministic_algorithms_enabled()
     assert float(torch.tensor(1e-40) * 1.0) == 0.0
+
+
+FAULTS = """
+import ctypes
+import resource
+import sys
+
+import torch
+
+from mnist_dvc import runtime
+
+# glibc's own value from the start on, or it would adapt to what it meets, and differently each time.
+ctypes.CDLL(None).mallopt(-3, 128 * 2**10)
+if sys.argv[1] == "plain":
+    runtime._keep_freed_memory = lambda: None
+runtime.set_up(1)
+
+
+def step():
+    maps = [torch.zeros(2**20) for _ in range(5)]
+    return len(maps)
+
+
+for _ in range(20):
+    step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator is that of glibc")
+def test_set_up_keeps_what_a_step_frees() -> None:
+    faults = {
+        kind: int(
+            subprocess.run([sys.executable, "-c", FAULTS, kind], check=True, capture_output=True, text=True).stdout
+        )
+        for kind in ("plain", "kept")
+    }
+    assert faults["kept"] < 100
+    assert faults["plain"] > 1_000
 
 
 def test_provenance_names_what_decides_the_bits() -> None:

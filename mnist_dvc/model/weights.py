@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from safetensors import SafetensorError
 
 from mnist_dvc.errors import ArtifactError
-from mnist_dvc.files import read_regular, refuse_other_digest, sha256
+from mnist_dvc.files import BLANK, read_regular, refuse_broken_seal, refuse_other_digest, sealed
 from mnist_dvc.model import NETWORKS
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ LARGEST = 2**20
 """Bytes; the 196,970 parameters of a teacher take 790,000, the 20,000 of a network 80,000."""
 EXPECTED = "the model that `train` writes"
 _LENGTH_BYTES = 8
-_BLANK = "0" * 64
 
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(strict=True, extra="forbid"))
@@ -64,10 +63,9 @@ _TOLD = TypeAdapter(_Told)
 
 def weights_bytes(state: Mapping[str, Tensor], card: Card) -> bytes:
     """The safetensors file of ``state`` and ``card``: same values, same bytes."""
-    told = {"schema": SCHEMA, "sha256": _BLANK, "card": asdict(card)}
+    told = {"schema": SCHEMA, "sha256": BLANK, "card": asdict(card)}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    blank = safetensors.torch.save(tensors, metadata={METADATA_KEY: json.dumps(told)})
-    return blank.replace(_BLANK.encode(), sha256(blank).encode(), 1)
+    return sealed(safetensors.torch.save(tensors, metadata={METADATA_KEY: json.dumps(told)}))
 
 
 def read_model(path: Path, networks: Networks = NETWORKS) -> tuple[nn.Module, Card]:
@@ -80,9 +78,7 @@ def read_model(path: Path, networks: Networks = NETWORKS) -> tuple[nn.Module, Ca
     content = read_regular(path, LARGEST, ArtifactError, EXPECTED)
     refuse_other_digest(path, content)
     told = _read_told(content, path)
-    found = sha256(content.replace(told.sha256.encode(), _BLANK.encode(), 1))
-    if found != told.sha256:
-        raise ArtifactError(path, "SHA-256", got=found, expected=f"{told.sha256}, which the file carries")
+    refuse_broken_seal(path, content, told.sha256)
     try:
         state = safetensors.torch.load(content)
     except SafetensorError as error:

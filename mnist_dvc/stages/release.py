@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from mnist_dvc.errors import ArtifactError
 from mnist_dvc.files import json_bytes, read_regular, sha256, write_atomically
 from mnist_dvc.model.weights import read_model
 from mnist_dvc.pretrained import FOLDER, MANIFEST, RELEASED, released_model
 from mnist_dvc.stages.paths import Paths
+from mnist_dvc.stages.records import read_record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["release"]
 
 LARGEST = 2**20
+"""Bytes; a network below 20,000 parameters takes 80,000."""
 EXPECTED = "a file of a study that has run"
-T = TypeVar("T", bound=BaseModel)
 
 
 def release(root: Path, target: Path = FOLDER) -> None:
@@ -39,11 +40,11 @@ def release(root: Path, target: Path = FOLDER) -> None:
 
 def _first_trial(network: str, study: Path) -> tuple[bytes, dict[str, Any]]:
     """The model of the first seed of ``study``, and what the manifest says of it."""
-    (seed, *_) = _read(study / "summary.json", _Summary).seeds
+    (seed, *_) = read_record(study / "summary.json", _Summary, EXPECTED).seeds
     trial = Paths(study).trial(network, seed)
     _, card = read_model(trial / "model.safetensors")
     content = read_regular(trial / "model.safetensors", LARGEST, ArtifactError, EXPECTED)
-    test = _read(trial / "metrics.json", _Test).model_dump()
+    test = read_record(trial / "metrics.json", _Test, EXPECTED).model_dump()
     told = {"file": released_model(network).name, "sha256": sha256(content), "bytes": len(content)}
     return content, told | {"study": study.name, "seed": seed} | asdict(card) | {"test": test}
 
@@ -66,12 +67,3 @@ class _Test(BaseModel):
     images: int
     nll: float
     ece: float
-
-
-def _read(path: Path, model: type[T]) -> T:
-    try:
-        return model.model_validate_json(read_regular(path, LARGEST, ArtifactError, EXPECTED))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        place = ".".join(map(str, first["loc"])) or "content"
-        raise ArtifactError(path, place, got=first["msg"], expected=EXPECTED) from error

@@ -5,25 +5,24 @@ from __future__ import annotations
 import json
 import math
 from statistics import mean, stdev
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from scipy.stats import t as students_t
 
 from mnist_dvc.errors import ArtifactError
-from mnist_dvc.files import json_bytes, read_regular, write_atomically
+from mnist_dvc.files import json_bytes, write_atomically
+from mnist_dvc.stages.records import read_record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from mnist_dvc.stages.paths import Paths
 
 __all__ = ["CONFIDENCE_LEVEL", "study_summary", "summarise"]
 
 CONFIDENCE_LEVEL = 0.95
-LARGEST = 2**20
-"""Bytes; the figures of a trial take fewer than 1,000."""
+EXPECTED = "what `study trial` writes"
 
 
 class _Metrics(BaseModel):
@@ -65,7 +64,6 @@ class _Timing(BaseModel):
 
 
 Trial = tuple[_Metrics, _Timing]
-T = TypeVar("T", bound=BaseModel)
 
 
 def study_summary(paths: Paths) -> None:
@@ -80,7 +78,10 @@ def study_summary(paths: Paths) -> None:
     """
     trials: dict[str, list[Trial]] = {}
     for folder in sorted(path.parent for path in (paths.root / "trials").glob("*/*/metrics.json")):
-        trial = (_read(folder / "metrics.json", _Metrics), _read(folder / "timing.json", _Timing))
+        trial = (
+            read_record(folder / "metrics.json", _Metrics, EXPECTED),
+            read_record(folder / "timing.json", _Timing, EXPECTED),
+        )
         trials.setdefault(trial[0].network, []).append(trial)
     if not trials:
         raise ArtifactError(
@@ -96,16 +97,6 @@ def study_summary(paths: Paths) -> None:
     target = paths.root / "summary.json"
     write_atomically(target, json_bytes(summary))
     print(f"Summed up {sum(map(len, trials.values()))} trials  ->  {target}")
-
-
-def _read(path: Path, model: type[T]) -> T:
-    content = read_regular(path, LARGEST, ArtifactError, "what `study trial` writes")
-    try:
-        return model.model_validate_json(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        place = ".".join(map(str, first["loc"])) or "content"
-        raise ArtifactError(path, place, got=first["msg"], expected="what `study trial` writes") from error
 
 
 def summarise(trials: Sequence[Trial]) -> dict[str, Any]:

@@ -165,16 +165,17 @@ class Average:
         """``decay`` is per step, in [0, 1); the average starts as a copy of ``model``."""
         self.model = copy.deepcopy(model).requires_grad_(requires_grad=False)
         self._decay = decay
+        self._floats = [i for i, tensor in enumerate(_state_of(model)) if tensor.is_floating_point()]
+        self._counts = [i for i, tensor in enumerate(_state_of(model)) if not tensor.is_floating_point()]
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """Move towards ``model`` after step ``step`` (0 is the first, which the average takes as it is)."""
         averages, current = _state_of(self.model), _state_of(model)
         weight = 1.0 if step == 0 else 1.0 - min(self._decay, (1.0 + step) / (EMA_WARMUP + step))
-        floats = [i for i, tensor in enumerate(averages) if tensor.is_floating_point()]
-        torch._foreach_lerp_([averages[i] for i in floats], [current[i] for i in floats], weight)
-        counts = [i for i, tensor in enumerate(averages) if not tensor.is_floating_point()]  # BatchNorm's batches
-        torch._foreach_copy_([averages[i] for i in counts], [current[i] for i in counts])
+        torch._foreach_lerp_([averages[i] for i in self._floats], [current[i] for i in self._floats], weight)
+        if self._counts:  # BatchNorm's batches, in networks that have it
+            torch._foreach_copy_([averages[i] for i in self._counts], [current[i] for i in self._counts])
 
 
 def _state_of(model: nn.Module) -> list[Tensor]:

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 
 from mnist_dvc.augment import Distortions
 from mnist_dvc.errors import ArtifactError
-from mnist_dvc.files import read_regular, sha256
+from mnist_dvc.files import BLANK, read_regular, refuse_broken_seal, sealed
 from mnist_dvc.params import AugmentParams  # noqa: TC001  (pydantic reads the annotation)
 from mnist_dvc.randomness import generator
 
@@ -35,7 +35,6 @@ LARGEST = 2**30
 """Bytes; 60 views of MNIST take 72,000,000."""
 EXPECTED = "the answers that `mnist-dvc study teach` writes"
 _LENGTH_BYTES = 8
-_BLANK = "0" * 64
 
 
 class Lesson(BaseModel):
@@ -107,10 +106,9 @@ def view_distortions(lesson: Lesson, view: int, images: int, device: torch.devic
 
 def teaching_bytes(teaching: Teaching) -> bytes:
     """The file of ``teaching``, which carries its own SHA-256: same values, same bytes."""
-    told: dict[str, Any] = {"sha256": _BLANK, "lesson": teaching.lesson.model_dump()}
+    told: dict[str, Any] = {"sha256": BLANK, "lesson": teaching.lesson.model_dump()}
     tensors = {TENSOR: teaching.log_probabilities_VNK.cpu().contiguous()}
-    blank = safetensors.torch.save(tensors, metadata={METADATA_KEY: json.dumps(told)})
-    return blank.replace(_BLANK.encode(), sha256(blank).encode(), 1)
+    return sealed(safetensors.torch.save(tensors, metadata={METADATA_KEY: json.dumps(told)}))
 
 
 def read_teaching(path: Path, data_digest: str) -> Teaching:
@@ -124,13 +122,11 @@ def read_teaching(path: Path, data_digest: str) -> Teaching:
         length = int.from_bytes(content[:_LENGTH_BYTES], "little")
         header = json.loads(content[_LENGTH_BYTES : _LENGTH_BYTES + length])
         told = _Told.model_validate_json(header["__metadata__"][METADATA_KEY])
-        blank = content.replace(told.sha256.encode(), _BLANK.encode(), 1)
         tensors = safetensors.torch.load(content)
     except (SafetensorError, ValidationError, ValueError, KeyError, TypeError, RecursionError) as error:
         got = f"damage ({type(error).__name__})"
         raise ArtifactError(path, "content", got=got, expected=EXPECTED) from error
-    if sha256(blank) != told.sha256:
-        raise ArtifactError(path, "SHA-256", got=sha256(blank), expected=f"{told.sha256}, which the file carries")
+    refuse_broken_seal(path, content, told.sha256)
     answers = tensors.get(TENSOR)
     if answers is None or len(tensors) != 1 or not _are_answers(answers):
         expected = f"{TENSOR}, float16 (V, N, {CLASSES}) without NaN"

@@ -33,7 +33,6 @@ class UsualNet(nn.Module):
         self.conv1, self.conv2 = nn.Conv2d(1, 32, 3), nn.Conv2d(32, 64, 3)
         self.dropout1, self.dropout2 = nn.Dropout(0.25), nn.Dropout(0.5)
         self.fc1, self.fc2 = nn.Linear(9216, 128), nn.Linear(128, 10)
-        self.register_buffer("batches", torch.zeros((), dtype=torch.int64))  # our average expects BatchNorm's count
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         x_NCHW = F.max_pool2d(F.relu(self.conv2(F.relu(self.conv1(x_NCHW)))), 2)

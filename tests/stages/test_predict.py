@@ -20,7 +20,7 @@ from mnist_dvc import cli
 from mnist_dvc.data.arrays import LabelledImages
 from mnist_dvc.data.digits import Digits
 from mnist_dvc.errors import ArtifactError, ImageError
-from mnist_dvc.files import own_sums, sha256, sha256sums
+from mnist_dvc.files import BLANK, own_sums, sealed, sha256, sha256sums
 from mnist_dvc.image import Picture, read_picture
 from mnist_dvc.inference import logits_of
 from mnist_dvc.model import build
@@ -28,7 +28,7 @@ from mnist_dvc.model.weights import Card, read_model, weights_bytes
 from mnist_dvc.onnx import onnx_bytes
 from mnist_dvc.params import ModelParams
 from mnist_dvc.pretrained import released_model
-from mnist_dvc.serving import BLANK, SEAL
+from mnist_dvc.serving import SEAL
 from mnist_dvc.stages import predict as stage
 from mnist_dvc.stages.paths import Paths
 from mnist_dvc.stages.predict import predict, published_model
@@ -327,7 +327,7 @@ def exchanged(content: bytes) -> bytes:
     """Another whole ONNX file of the same model: its own digest belongs to it."""
     (seal,) = (entry.value for entry in onnx.load_from_string(content).metadata_props if entry.key == SEAL)
     blank = content.replace(seal.encode(), BLANK.encode(), 1).replace(b"compact", b"compacu", 1)
-    return blank.replace(BLANK.encode(), sha256(blank).encode(), 1)
+    return sealed(blank)
 
 
 def flipped(content: bytes) -> bytes:

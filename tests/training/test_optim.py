@@ -149,3 +149,12 @@ def test_average_is_apart_from_the_model_and_needs_no_gradient() -> None:
     average = Average(model, decay=0.9)
     assert not any(parameter.requires_grad for parameter in average.model.parameters())
     assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_average_of_a_network_without_counts() -> None:
+    linear = nn.Linear(1, 1, bias=False)
+    average = Average(linear, decay=0.5)
+    for step, value in enumerate([4.0, 8.0]):
+        linear.weight.data.fill_(value)
+        average.update(linear, step)
+    assert float(average.model.get_parameter("weight")) == pytest.approx(4.0 * 2 / 11 + 8.0 * 9 / 11)
