@@ -69,10 +69,11 @@ def teacher(params: Params, paths: Paths) -> None:
         check_writable(folder / "metrics.json")
         with trained(params, paths.prepared, state, teaching=paths.teaching, networks=TEACHERS) as done:
             _publish(folder, params, done, {})
-    accuracy = per_cent(done.finished.history[-1].val_accuracy)
+    row = done.finished.history[-1]
+    held_out = "none held out" if row.val_accuracy is None else f"{per_cent(row.val_accuracy)} on the validation images"
     print(
-        f"{done.card.network}, seed {params.train.seed}: {accuracy} on the validation images, trained in "
-        f"{duration(done.seconds)}  ->  {folder}"
+        f"{done.card.network}, seed {params.train.seed}: {per_cent(row.train_accuracy)} on its distorted digits, "
+        f"{held_out}, trained in {duration(done.seconds)}  ->  {folder}"
     )
 
 

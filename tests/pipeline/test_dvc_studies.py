@@ -41,7 +41,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     for pipeline in made.folder.glob("studies/*/dvc.yaml"):
         text = pipeline.read_text(encoding="utf-8")
         text = re.sub(r"seed: \[(\d+), (\d+)[^]]*\]", r"seed: [\1, \2]", text)
-        text = text.replace("--views 30", "--views 2").replace(
+        text = text.replace("--views 20", "--views 2").replace(
             ", compact-2k5, compact-5k, compact-10k, compact]", ", compact]"
         )
         for number in ("103", "104"):
