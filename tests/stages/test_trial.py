@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from helpers import params, remove_split
+from helpers import params, raw_digits, remove_split
 from ruamel.yaml import YAML
 
 from mnist_dvc.data.digits import Digits
-from mnist_dvc.data.prepared import Prepared
+from mnist_dvc.data.prepared import Prepared, write_prepared
+from mnist_dvc.data.splits import split
 from mnist_dvc.errors import ArtifactError, BusyError, DataError, DeviceError, ParamsError, StoppedError
 from mnist_dvc.files import exclusive, sha256sums
 from mnist_dvc.inference import logits_of
@@ -131,9 +132,17 @@ def test_teacher_writes_the_same_files_without_a_figure_of_the_test(
     assert sorted(path.name for path in folder.iterdir()) == FILES
     metrics = loaded(folder / "metrics.json")
     assert list(metrics) == TRAINING
-    assert metrics["parameters"] == 196_970
+    assert metrics["parameters"] == 217_322
     assert list(loaded(folder / "timing.json")) == ["train_seconds", "threads", "machine"]
     assert " on the validation images, trained in " in capsys.readouterr().out
+
+
+def test_teacher_may_learn_from_all_images(workspace: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    raw = raw_digits()
+    write_prepared(workspace.prepared, raw, split(raw, validation=0, seed=0), validation=0, seed=0)
+    teacher(chosen("teacher", seed=3), workspace)
+    assert list(loaded(workspace.trial("teacher", 3) / "metrics.json")) == TRAINING[:-2]
+    assert " on its distorted digits, none held out, trained in " in capsys.readouterr().out
 
 
 # ---------------------------------------------------------------------------------------------- what is never looked at
