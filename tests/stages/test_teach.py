@@ -1,29 +1,23 @@
-"""Teachers are asked once, a stopped asking goes on, nothing is taken from others, and students learn from it."""
+"""Teachers are asked once, a stopped asking goes on, and nothing is taken from others."""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from asking import VIEWS, ask, plant
 from helpers import augment_params, params, raw_digits, remove_split
 
 from mnist_dvc.augment import distort
 from mnist_dvc.data.digits import Digits, normalise
 from mnist_dvc.data.prepared import Prepared, write_prepared
 from mnist_dvc.data.splits import split
-from mnist_dvc.errors import ArtifactError, BusyError, DataError, ParamsError, StoppedError
+from mnist_dvc.errors import ArtifactError, BusyError, DataError
 from mnist_dvc.files import exclusive, sha256, write_atomically
-from mnist_dvc.model import NETWORKS, TEACHERS, build
-from mnist_dvc.model.weights import Card, read_model, weights_bytes
-from mnist_dvc.params import ModelParams
+from mnist_dvc.model import TEACHERS
+from mnist_dvc.model.weights import read_model
 from mnist_dvc.stages import teach as stage
-from mnist_dvc.stages.teach import teach
-from mnist_dvc.stages.trial import teacher, trial
-from mnist_dvc.training.engine import Training
 from mnist_dvc.training.teaching import Lesson, Teaching, read_teaching, teaching_bytes, view_distortions
 
 if TYPE_CHECKING:
@@ -31,32 +25,12 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from mnist_dvc.params import Params
     from mnist_dvc.stages.paths import Paths
-
-VIEWS = 3
-
-
-def plant(paths: Paths, seed: int, name: str = "teacher", dataset: str = "mnist", digest: str = "0" * 64) -> Path:
-    """A model file as ``study teacher`` writes it, of a network that has learnt nothing but its norms' statistics."""
-    model = build(ModelParams(name=name, dropout=0.0), torch.Generator().manual_seed(seed), NETWORKS | TEACHERS)
-    with torch.no_grad():
-        model.train()(torch.randn((50, 1, 28, 28), generator=torch.Generator().manual_seed(seed)))
-    path = paths.trial(name, seed) / "model.safetensors"
-    path.parent.mkdir(parents=True)
-    path.write_bytes(weights_bytes(model.state_dict(), Card(name, 217_322, dataset, digest, {})))
-    return path
 
 
 @pytest.fixture
 def teachers(workspace: Paths) -> list[Path]:
     return [plant(workspace, seed) for seed in (101, 102)]
-
-
-def ask(paths: Paths, teachers: list[Path], *, views: int = VIEWS, seed: int = 0, **changes: Any) -> bytes:
-    """Ask the teachers; what that wrote."""
-    teach(params(**changes), paths, teachers, views=views, seed=seed)
-    return paths.teaching.read_bytes()
 
 
 def answers(paths: Paths) -> Tensor:
@@ -359,100 +333,3 @@ def test_missing_digits_say_what_makes_them(workspace: Paths, teachers: list[Pat
     (workspace.prepared / "manifest.json").unlink()
     with pytest.raises(DataError, match="`prepare` writes"):
         ask(workspace, teachers)
-
-
-# --------------------------------------------------------------------------------------------------------- the students
-
-
-def student(paths: Paths, **changes: Any) -> list[bytes]:
-    """What a short trial writes that does not depend on the clock."""
-    trial(small(**({"distillation": 1.0} | changes)), paths)
-    folder = paths.trial("compact-1k", 1)
-    return [(folder / name).read_bytes() for name in ("model.safetensors", "metrics.json")]
-
-
-def small(**changes: Any) -> Params:
-    whole = params(**changes)
-    return whole.model_copy(update={"model": whole.model.model_copy(update={"name": "compact-1k"})})
-
-
-def test_students_learn_from_what_teachers_say(workspace: Paths) -> None:
-    """The whole way: teachers that are trained, asked, and learnt from, twice."""
-    for seed in (101, 102):
-        whole = params(seed=seed, epochs=1)
-        teacher(whole.model_copy(update={"model": whole.model.model_copy(update={"name": "teacher"})}), workspace)
-    trained = [workspace.trial("teacher", seed) / "model.safetensors" for seed in (101, 102)]
-    ask(workspace, trained)
-    first = student(workspace)
-    assert json.loads(first[1])["network"] == "compact-1k"
-    assert student(workspace) == first
-    assert student(workspace, distillation=0.0)[0] != first[0]
-    ask(workspace, trained[:1])
-    assert student(workspace)[0] != first[0]
-
-
-def test_answers_are_read_only_if_they_are_asked_for(workspace: Paths) -> None:
-    with pytest.raises(ArtifactError, match=r"teaching\.safetensors: file: got nothing, expected the answers that"):
-        student(workspace)
-    workspace.teaching.write_bytes(b"damage")
-    with pytest.raises(ArtifactError, match=r"teaching\.safetensors: content: got damage"):
-        student(workspace)
-    assert student(workspace, distillation=0.0)
-
-
-def test_answers_of_another_study_may_be_named(workspace: Paths, teachers: list[Path]) -> None:
-    ask(workspace, teachers)
-    first = student(workspace)
-    elsewhere = workspace.root / "elsewhere.safetensors"
-    workspace.teaching.rename(elsewhere)
-    trial(small(distillation=1.0), workspace, teaching=elsewhere)
-    assert (workspace.trial("compact-1k", 1) / "model.safetensors").read_bytes() == first[0]
-    with pytest.raises(ArtifactError, match="file: got nothing"):
-        student(workspace)
-
-
-def test_student_of_other_distortions_is_refused(workspace: Paths, teachers: list[Path]) -> None:
-    ask(workspace, teachers)
-    with pytest.raises(ParamsError, match="train.augment: got other distortions than the teachers saw"):
-        student(workspace, augment=augment_params(rotation=6.0))
-    assert student(workspace)
-
-
-def test_student_of_other_digits_is_refused(workspace: Paths, teachers: list[Path]) -> None:
-    ask(workspace, teachers)
-    raw = raw_digits()
-    write_prepared(workspace.prepared, raw, split(raw, validation=100, seed=1), validation=100, seed=1)
-    with pytest.raises(ArtifactError, match="digits it is about: got .*; run `study teach` again"):
-        student(workspace)
-    ask(workspace, teachers)
-    assert student(workspace)
-
-
-def test_stopped_student_goes_on_under_the_same_answers_only(
-    workspace: Paths, teachers: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    ask(workspace, teachers)
-    whole = student(workspace)
-    train_on = Training._train_on
-
-    def train_and_signal(self: Training, *batch: Any) -> None:
-        train_on(self, *batch)
-        if self.step == 9:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    def stop() -> None:
-        with monkeypatch.context() as patched:
-            patched.setattr(Training, "_train_on", train_and_signal)
-            with pytest.raises(StoppedError):
-                student(workspace)
-        capsys.readouterr()
-
-    stop()
-    assert student(workspace) == whole
-    assert "Going on after step 9 of 14" in capsys.readouterr().out
-    stop()
-    ask(workspace, teachers[:1])
-    assert student(workspace) != whole
-    printed = capsys.readouterr().out
-    assert "Starting anew: the training in " in printed
-    assert "Going on" not in printed
