@@ -8,7 +8,7 @@ from typing import Any
 
 import grimp
 import pytest
-from helpers import ROOT
+from helpers import ROOT, read_csv
 from ruamel.yaml import YAML
 
 from mnist_dvc.model import BUDGET, NETWORKS
@@ -117,3 +117,22 @@ def test_summary_has_every_seed_and_nothing_else(study: str) -> None:
         for seed, accuracy in zip(point["seeds"], point["accuracies"], strict=True):
             folder = ROOT / f"studies/{study}/trials/{point['network']}/{seed}"
             assert json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["accuracy"] == accuracy
+
+
+def earlier_means() -> dict[tuple[str, str], str]:
+    """Mean accuracy, as the protocol writes it, of each network of each earlier run."""
+    seeds: dict[tuple[str, str], list[float]] = {}
+    for row in read_csv(ROOT / "docs/earlier.csv"):
+        seeds.setdefault((row["study"], row["network"]), []).append(float(row["accuracy"]))
+    return {run: f"{100 * sum(accuracies) / len(accuracies):.3f} %" for run, accuracies in seeds.items()}
+
+
+def test_protocol_tells_the_earlier_readings_as_they_were() -> None:
+    told = " ".join((ROOT / "docs/protocol.md").read_text(encoding="utf-8").split())
+    means = earlier_means()
+    first, *again = (
+        means[run]
+        for run in (("record", "compact"), ("default", "reference"), ("fast", "sprint"), ("frontier", "compact"))
+    )
+    assert f"came to {first} over its five seeds" in told
+    assert f"(before: {again[0]}, {again[1]}, and {again[2]} for `compact`)" in told
