@@ -16,7 +16,7 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_external_run = True
 
-CONSTRAINTS = os.environ.get("MNIST_DVC_CONSTRAINTS", "constraints.txt")
+CONSTRAINTS = os.environ.get("MNIST_DVC_CONSTRAINTS", ".ci/constraints.txt")
 """Exact versions for the sessions; another file, or an empty value for the newest of everything."""
 
 
@@ -82,7 +82,7 @@ def architecture(session: nox.Session) -> None:
 def pipeline(session: nox.Session) -> None:
     """DVC from the outside: repro, experiments, queue, diffs and plots on the sample, in a temporary copy."""
     install(session, "test")
-    session.run("pytest", "tests/pipeline", "-m", "pipeline", *session.posargs)
+    session.run("pytest", "tests/dvc", "-m", "pipeline", *session.posargs)
 
 
 @nox.session(default=False)

@@ -19,7 +19,7 @@ import typer
 from mnist_dvc import __version__
 from mnist_dvc.errors import MnistDvcError, printable
 from mnist_dvc.params import Params, load_params
-from mnist_dvc.stages.paths import Paths
+from mnist_dvc.paths import Paths
 
 __all__ = ["app", "main"]
 
@@ -60,7 +60,7 @@ def _common(
 def prepare(params: ParamsOption = DEFAULT_PARAMS) -> None:
     """Find the digits, split them, write data/prepared/."""
     loaded = load_params(params)
-    from mnist_dvc.stages.prepare import prepare as run
+    from mnist_dvc.pipeline.prepare import prepare as run
 
     run(loaded, Paths())
 
@@ -79,7 +79,7 @@ def train(
     A training that was stopped or killed goes on where it was, to the same bits, when the same command runs again.
     """
     loaded = load_params(params)
-    from mnist_dvc.stages.train import train as run
+    from mnist_dvc.pipeline.train import train as run
 
     run(loaded, Paths(), fresh=fresh, snapshot_every=snapshot_every)
 
@@ -88,7 +88,7 @@ def train(
 def evaluate(params: ParamsOption = DEFAULT_PARAMS) -> None:
     """Score the trained model on the test images, write reports/test/."""
     loaded = load_params(params)
-    from mnist_dvc.stages.evaluate import evaluate as run
+    from mnist_dvc.pipeline.evaluate import evaluate as run
 
     run(loaded, Paths())
 
@@ -97,7 +97,7 @@ def evaluate(params: ParamsOption = DEFAULT_PARAMS) -> None:
 def export(params: ParamsOption = DEFAULT_PARAMS) -> None:
     """Write the trained model as models/model.onnx, if it answers there as in PyTorch."""
     loaded = load_params(params)
-    from mnist_dvc.stages.export import export as run
+    from mnist_dvc.pipeline.export import export as run
 
     run(loaded, Paths())
 
@@ -111,7 +111,7 @@ def summary(
 ) -> None:
     """Show parameters, shapes and multiply-adds of a network (default: the one in the params file)."""
     name = model if model is not None else load_params(params).model.name
-    from mnist_dvc.stages.summary import summary as run
+    from mnist_dvc.pipeline.summary import summary as run
 
     run(name, as_json=as_json)
 
@@ -130,8 +130,8 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object per line instead of a table.")] = False,
 ) -> None:
     """Tell which digits pictures show; what cannot be read gets its line, too, and ends in 65."""
-    from mnist_dvc.stages.predict import predict as run
-    from mnist_dvc.stages.predict import published_model
+    from mnist_dvc.pipeline.predict import predict as run
+    from mnist_dvc.pipeline.predict import published_model
 
     run(pictures, model or published_model(Paths()), as_json=as_json)
 
@@ -166,7 +166,7 @@ def trial(
 ) -> None:
     """Train one network with one seed, score it once on the test images, write trials/NETWORK/SEED/."""
     loaded = _of_seed(params, seed, network)
-    from mnist_dvc.stages.trial import trial as run
+    from mnist_dvc.study.trial import trial as run
 
     run(loaded, Paths(), teaching=teaching)
 
@@ -175,7 +175,7 @@ def trial(
 def teacher(*, seed: SeedOption, params: ParamsOption = DEFAULT_PARAMS) -> None:
     """Train one teacher, which may be larger than the budget and sees no test image, write trials/NETWORK/SEED/."""
     loaded = _of_seed(params, seed)
-    from mnist_dvc.stages.trial import teacher as run
+    from mnist_dvc.study.trial import teacher as run
 
     run(loaded, Paths())
 
@@ -190,7 +190,7 @@ def teach(
 ) -> None:
     """Ask teachers about distorted versions of every training image, write data/teaching.safetensors."""
     loaded = load_params(params)
-    from mnist_dvc.stages.teach import teach as run
+    from mnist_dvc.study.teach import teach as run
 
     run(loaded, Paths(), teachers, views=views, seed=seed)
 
@@ -198,7 +198,7 @@ def teach(
 @study.command("summary")
 def sum_up() -> None:
     """Sum up all trials of the study in this folder, write summary.json."""
-    from mnist_dvc.stages.study_summary import study_summary as run
+    from mnist_dvc.study.summary import study_summary as run
 
     run(Paths())
 
@@ -206,7 +206,7 @@ def sum_up() -> None:
 @study.command("release")
 def release_weights() -> None:
     """Copy the first seed of the studies to mnist_dvc/pretrained/; run it in the repository's root."""
-    from mnist_dvc.stages.release import release as run
+    from mnist_dvc.study.release import release as run
 
     run(Path())
 
@@ -214,7 +214,7 @@ def release_weights() -> None:
 @study.command("results")
 def show_results() -> None:
     """Write README.md's table, docs/results.md and its figures from all summaries; run it in the repository's root."""
-    from mnist_dvc.stages.results import results as run
+    from mnist_dvc.study.results import results as run
 
     run(Path())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "ArtifactError",
     "BusyError",
+    "ChangedError",
     "DataError",
     "DeviceError",
     "DivergedError",
@@ -77,6 +78,12 @@ class DataError(RefusalError):
 
 class ArtifactError(RefusalError):
     """A file of an earlier stage (model, history) is missing, damaged, or belongs to something else."""
+
+    exit_code = 65
+
+
+class ChangedError(RefusalError):
+    """Params, a file or code that a stage has read became another before the results could be published under it."""
 
     exit_code = 65
 

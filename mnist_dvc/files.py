@@ -30,6 +30,7 @@ __all__ = [
     "check_writable",
     "csv_bytes",
     "exclusive",
+    "file_sha256",
     "json_bytes",
     "open_regular",
     "own_sums",
@@ -52,6 +53,7 @@ BLANK = "0" * 64
 """Stands in a file for the SHA-256 of the whole while that is computed."""
 _HOLDER_LENGTH = 200
 _SUMS_LENGTH = 10_000
+_LARGEST_HASHED = 2**30
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -211,6 +213,15 @@ def open_regular(path: Path, largest: int, refusal: type[RefusalError], expected
 def sha256(content: bytes | memoryview) -> str:
     """SHA-256 as 64 lower-case hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
+
+
+def file_sha256(path: Path) -> str | None:
+    """SHA-256 of the file at ``path``; None where there is none, or none that is read (a pipe, one of gigabytes)."""
+    try:
+        with open_regular(path, _LARGEST_HASHED, ArtifactError, "a file") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (ArtifactError, OSError):
+        return None
 
 
 def sha256sums(contents: Mapping[str, bytes]) -> bytes:

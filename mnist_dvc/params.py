@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import functools
 import reprlib
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic.functional_validators import AfterValidator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -180,13 +180,50 @@ class Params(_Section):
     evaluate: EvaluateParams
     export: ExportParams
 
+    _origin: _Origin | None = PrivateAttr(default=None)
 
-def load_params(path: Path) -> Params:
+    @property
+    def source(self) -> str:
+        """Name of the file that these values were read from."""
+        return "params" if self._origin is None else str(self._origin.path)
+
+    def read_again(self) -> Params:
+        """What now stands in the file that these values were read from; these, if they come from no file.
+
+        Raises:
+            ParamsError: as :func:`load_params`.
+        """
+        return self if self._origin is None else load_params(*self._origin)
+
+
+class _Origin(NamedTuple):
+    """Where params came from: the arguments of :func:`load_params`."""
+
+    path: Path
+    name: str | None
+    seed: int | None
+
+
+def load_params(path: Path, name: str | None = None, seed: int | None = None) -> Params:
     """Read and check ``path`` by the rules of YAML 1.2, as DVC does, so that both see the same values.
+
+    Args:
+        path: the params file.
+        name: takes the place of ``model.name``, if given.
+        seed: takes the place of ``train.seed``, if given.
 
     Raises:
         ParamsError: the file is missing, unreadable or not YAML, or any number of its keys is wrong.
     """
+    params = _load(path)
+    model = params.model if name is None else params.model.model_copy(update={"name": name})
+    train = params.train if seed is None else params.train.model_copy(update={"seed": seed})
+    params = params.model_copy(update={"model": model, "train": train})
+    params._origin = _Origin(path, name, seed)  # noqa: SLF001
+    return params
+
+
+def _load(path: Path) -> Params:
     try:
         content = read_regular(path, LARGEST_FILE, RefusalError, f"a params file of at most {LARGEST_FILE:,} bytes")
         raw = _load_yaml(content)

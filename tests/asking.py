@@ -10,12 +10,12 @@ from helpers import params
 from mnist_dvc.model import NETWORKS, TEACHERS, build
 from mnist_dvc.model.weights import Card, weights_bytes
 from mnist_dvc.params import ModelParams
-from mnist_dvc.stages.teach import teach
+from mnist_dvc.study.teach import teach
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mnist_dvc.stages.paths import Paths
+    from mnist_dvc.paths import Paths
 
 VIEWS = 3
 

@@ -17,7 +17,7 @@ from typing import Self
 import numpy as np
 
 from mnist_dvc.files import sha256
-from mnist_dvc.stages.paths import Paths
+from mnist_dvc.paths import Paths
 
 ZYGOTE = Path(__file__).with_name("zygote.py")
 TRAIN = ("train", "--snapshot-every", "0")

@@ -17,7 +17,7 @@ from mnist_dvc import __version__, cli
 from mnist_dvc.params import load_params
 
 if TYPE_CHECKING:
-    from mnist_dvc.stages.paths import Paths
+    from mnist_dvc.paths import Paths
 
 SCRIPT = Path(sys.executable).with_name("mnist-dvc")
 
@@ -186,7 +186,7 @@ def test_help_and_params_import_no_heavy_library(tmp_path: Path) -> None:
 
 
 def test_prepare_imports_no_torch(tmp_path: Path) -> None:
-    modules = imported("import mnist_dvc.stages.prepare", cwd=tmp_path)
+    modules = imported("import mnist_dvc.pipeline.prepare", cwd=tmp_path)
     assert "numpy" in modules
     assert "torch" not in modules
 

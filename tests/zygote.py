@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from mnist_dvc import cli
-from mnist_dvc.stages import evaluate, train
+from mnist_dvc.pipeline import evaluate, train
 from mnist_dvc.training import snapshot
 from mnist_dvc.training.engine import Training
 

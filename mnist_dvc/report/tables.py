@@ -13,7 +13,7 @@ from mnist_dvc.model import BUDGET
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from mnist_dvc.model.describe import Description
+    from mnist_dvc.describe import Description
 
 __all__ = ["description_json", "description_table"]
 

@@ -114,11 +114,11 @@ DOORS: dict[str, tuple[Callable[[str], list[str]], set[str], str]] = {
     "writing": (writes_files, {"files.py"}, "from pathlib import Path\nPath('x').write_text('y')"),
     "safetensors": (
         uses("safetensors"),
-        {"model/weights.py", "training/snapshot.py", "training/teaching.py"},
+        {"weights.py", "training/snapshot.py", "training/teaching.py"},
         "import safetensors.torch",
     ),
     "locks": (uses("filelock", "fcntl"), {"files.py"}, "from filelock import FileLock"),
-    "signals": (uses("signal"), {"cli.py", "stages/interruption.py"}, "import signal"),
+    "signals": (uses("signal"), {"cli.py", "running/interruption.py"}, "import signal"),
     "evaluated text": (uses("eval", "exec", "compile", "importlib"), set(), "eval('1')"),
 }  # fmt: skip
 

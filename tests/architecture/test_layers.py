@@ -37,15 +37,15 @@ def test_layers_are_kept(copy: Path) -> None:
 BREACHES = {
     "upwards": ("metrics.py", "from mnist_dvc.training import engine"),
     "sideways": ("augment.py", "from mnist_dvc.data import digits"),
-    "a stage in a stage": ("stages/train.py", "from mnist_dvc.stages import evaluate"),
-    "a stage below the stages": ("stages/run.py", "from mnist_dvc.stages import trial"),
+    "a stage in a stage": ("pipeline/train.py", "from mnist_dvc.stages import evaluate"),
+    "a stage below the stages": ("running/run.py", "from mnist_dvc.stages import trial"),
     "a network in a network": ("model/teacher.py", "from mnist_dvc.model import compact"),
     "the loop in the answers": ("training/teaching.py", "from mnist_dvc.training import engine"),
     "a report in a report": ("report/results.py", "from mnist_dvc.report import tables"),
     "torch at the bottom": ("files.py", "import torch"),
     "torch in what serves": ("serving.py", "from mnist_dvc.data import digits"),
     "torch in the table of answers": ("report/answers.py", "import torch"),
-    "dvc": ("stages/prepare.py", "import dvc.api"),
+    "dvc": ("pipeline/prepare.py", "import dvc.api"),
     "no layer": ("newcomer.py", ""),
 }
 

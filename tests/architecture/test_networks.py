@@ -8,10 +8,10 @@ from helpers import blobs
 from torch import Tensor, nn
 
 from mnist_dvc.data.digits import Digits, normalise
+from mnist_dvc.describe import describe, parameter_count
 from mnist_dvc.errors import ParamsError
 from mnist_dvc.model import BUDGET, NETWORKS, TEACHERS, build
 from mnist_dvc.model.blocks import Dropout, set_dropout_generator
-from mnist_dvc.model.describe import describe, parameter_count
 from mnist_dvc.params import ModelParams
 
 DROPOUT = 0.3

@@ -79,8 +79,8 @@ def test_the_section_check_can_fail() -> None:
 
 def test_the_section_check_looks_at_what_a_stage_shares_and_at_no_other_stage() -> None:
     shared = {f"mnist_dvc/stages/{name}.py" for name in ("interruption", "paths", "resumable", "run")}
-    assert stage_files("train") - {"mnist_dvc/stages/__init__.py"} == {"mnist_dvc/stages/train.py"} | shared
-    assert sections_read((ROOT / "mnist_dvc/stages/run.py").read_text(encoding="utf-8")) == {"model", "train"}
+    assert stage_files("train") - {"mnist_dvc/stages/__init__.py"} == {"mnist_dvc/pipeline/train.py"} | shared
+    assert sections_read((ROOT / "mnist_dvc/running/run.py").read_text(encoding="utf-8")) == {"model", "train"}
 
 
 def test_whole_params_are_handed_to_no_module_below_the_stages() -> None:
@@ -91,7 +91,7 @@ def test_whole_params_are_handed_to_no_module_below_the_stages() -> None:
 
     takers = {name for stage in STAGES for name in imported_files(stage) if takes_all(name)}
     assert {name for name in takers if not name.startswith("mnist_dvc/stages/")} == {"mnist_dvc/params.py"}
-    assert "mnist_dvc/stages/run.py" in takers
+    assert "mnist_dvc/running/run.py" in takers
 
 
 def outputs(stage: str) -> list[str]:

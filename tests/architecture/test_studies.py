@@ -40,7 +40,7 @@ def deciding(entry: str, network: str) -> set[str]:
     """What ``entry`` imports and what decides its numbers, with ``network`` as the only one of the networks."""
     names = {name.partition(".")[2] for name in GRAPH.find_upstream_modules(f"mnist_dvc.stages.{entry}")} - {""}
     telling = {n for n in names if n in (*TELLING, *ELSEWHERE) or n.startswith(("report.", "stages."))}
-    other = {f"model.{other}" for other in OTHER_NETWORKS - {network}} | {"model.weights", "model.describe"}
+    other = {f"model.{other}" for other in OTHER_NETWORKS - {network}} | {"weights", "describe"}
     return names - telling - other
 
 
@@ -56,7 +56,7 @@ def test_trial_depends_on_exactly_the_modules_that_decide_its_numbers(study: str
 def test_teachers_and_their_answers_depend_on_the_modules_that_decide_them() -> None:
     stages = pipeline("record")
     assert listed(stages["teacher"]) == deciding("trial", "teacher") - {"metrics", "training.teaching"}
-    assert listed(stages["teach"]) == deciding("teach", "teacher") | {"stages.teach"}
+    assert listed(stages["teach"]) == deciding("teach", "teacher") | {"study.teach"}
 
 
 def test_the_check_of_dependencies_can_fail() -> None:

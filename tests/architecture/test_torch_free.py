@@ -20,11 +20,11 @@ def loaded(*modules: str, cwd: Path) -> set[str]:
 
 
 def test_predict_and_what_serves_it_load_no_torch(tmp_path: Path) -> None:
-    modules = loaded("mnist_dvc.stages.predict", "mnist_dvc.serving", cwd=tmp_path)
+    modules = loaded("mnist_dvc.pipeline.predict", "mnist_dvc.serving", cwd=tmp_path)
     assert "onnxruntime" in modules
     assert not modules & {"torch", "torchvision", "safetensors"}
 
 
-@pytest.mark.parametrize("module", ["mnist_dvc.stages.export", "mnist_dvc.model.weights"])
+@pytest.mark.parametrize("module", ["mnist_dvc.pipeline.export", "mnist_dvc.model.weights"])
 def test_the_check_of_what_is_loaded_can_fail(tmp_path: Path, module: str) -> None:
-    assert "torch" in loaded("mnist_dvc.stages.predict", module, cwd=tmp_path)
+    assert "torch" in loaded("mnist_dvc.pipeline.predict", module, cwd=tmp_path)

@@ -11,7 +11,7 @@ from comparing import compare, threads
 from test_training import IMAGES, network, our_epoch
 from torch import Tensor, nn
 
-from mnist_dvc.model.describe import describe
+from mnist_dvc.describe import describe
 
 BATCH = 256
 SIDE = 1024

@@ -13,8 +13,8 @@ from helpers import ROOT, blobs
 from mnist_dvc.data.digits import Digits
 from mnist_dvc.model import build
 from mnist_dvc.params import ModelParams, load_params
+from mnist_dvc.running.run import SNAPSHOT_EVERY
 from mnist_dvc.runtime import choose_precision
-from mnist_dvc.stages.run import SNAPSHOT_EVERY
 from mnist_dvc.training.engine import Job, Training
 from mnist_dvc.training.events import Stepped
 from mnist_dvc.training.snapshot import Snapshot, SnapshotFolder

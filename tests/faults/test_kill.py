@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 
 from mnist_dvc.data.prepared import write_prepared
 from mnist_dvc.data.splits import split
-from mnist_dvc.stages.paths import Paths
+from mnist_dvc.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

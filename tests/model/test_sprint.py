@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import torch
 
+from mnist_dvc.describe import parameter_count
 from mnist_dvc.model import NETWORKS
-from mnist_dvc.model.describe import parameter_count
 from mnist_dvc.model.sprint import Crop
 
 

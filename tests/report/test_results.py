@@ -8,7 +8,7 @@ from helpers import ROOT
 from PIL import Image
 
 from mnist_dvc.report.results import benchmark_table, headline_table, machine_line, seed_table, with_block
-from mnist_dvc.stages.results import STUDIES, rendered
+from mnist_dvc.study.results import STUDIES, rendered
 
 if TYPE_CHECKING:
     from pathlib import Path

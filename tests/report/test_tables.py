@@ -4,8 +4,8 @@ import io
 
 from rich.console import Console
 
+from mnist_dvc.describe import describe
 from mnist_dvc.model import NETWORKS
-from mnist_dvc.model.describe import describe
 from mnist_dvc.report.tables import description_json, description_table
 
 DESCRIPTION = describe("reference", NETWORKS["reference"](0.0))

@@ -1,0 +1,1 @@
+"""What carries a stage, whichever it is: what it read, how it is stopped, how a training outlives its process."""

@@ -1,0 +1,130 @@
+"""Ask the teachers: what they say, together, of every training image under many fixed distortions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from rich.progress import track
+
+from mnist_dvc.augment import distort
+from mnist_dvc.data.digits import Digits, normalise
+from mnist_dvc.data.prepared import Prepared
+from mnist_dvc.errors import ArtifactError
+from mnist_dvc.files import check_writable, exclusive, sha256, write_atomically
+from mnist_dvc.model import TEACHERS
+from mnist_dvc.model.weights import read_model
+from mnist_dvc.runtime import choose_device, choose_precision, set_up
+from mnist_dvc.training.teaching import Lesson, Teaching, read_teaching, teaching_bytes, view_distortions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+    from mnist_dvc.params import Params
+    from mnist_dvc.paths import Paths
+
+__all__ = ["teach"]
+
+MNIST = "mnist"
+BATCH = 250
+"""Images per forward pass; larger ones fall out of the processor's cache."""
+
+
+def teach(params: Params, paths: Paths, teachers: list[Path], *, views: int, seed: int) -> None:
+    """Write the mean of the teachers' probabilities for ``views`` distorted versions of every training image.
+
+    The distortions are those of ``train.augment``. Each view is kept as soon as it is there, so that the same command
+    goes on where it was stopped.
+
+    Args:
+        params: the params of the students.
+        paths: the workspace of the students.
+        teachers: model files that ``study teacher`` wrote.
+        views: distorted versions of each image, the number of epochs in which none of them comes twice.
+        seed: of the distortions.
+
+    Raises:
+        ArtifactError: a teacher is missing, damaged, or learned from another data set.
+        DataError: the prepared digits are missing or damaged.
+        DeviceError: the device of ``params`` is absent.
+        BusyError: another process asks teachers here.
+        OSError: the answers cannot be written.
+    """
+    state = paths.state / "teach"
+    with exclusive(state, "mnist-dvc study teach"):
+        device = choose_device(params.train.device)
+        set_up(params.train.threads)
+        prepared = Prepared.open(paths.prepared)
+        check_writable(paths.teaching)
+        models = [_read_teacher(path, prepared).to(device) for path in teachers]
+        lesson = Lesson(
+            augment=params.train.augment,
+            seed=seed,
+            dataset=prepared.dataset,
+            data_digest=prepared.digest,
+            teachers=[sha256(path.read_bytes()) for path in teachers],
+            precision=choose_precision(params.train.precision, device),
+        )
+        class_room = _ClassRoom(models, Digits.on(device, prepared.read("train")), lesson)
+        answers_VNK = torch.stack([_kept(class_room, state, view) for view in track(range(views), "asking teachers")])
+        write_atomically(paths.teaching, teaching_bytes(Teaching(lesson, answers_VNK)))
+        for part in state.glob("view-*"):
+            part.unlink()
+    asked = f"{len(models)} teachers on {views} views of {answers_VNK.shape[1]:,} images"
+    print(f"Asked {asked}  ->  {paths.teaching}")
+
+
+def _read_teacher(path: Path, prepared: Prepared) -> nn.Module:
+    """The teacher in ``path``, unless it may have learned from the test images of the students.
+
+    MNIST's test images are a file of their own, so there any split of the others will do; a smaller set is one pool.
+    """
+    model, card = read_model(path, TEACHERS)
+    if card.dataset != prepared.dataset or (card.dataset != MNIST and card.data_digest != prepared.digest):
+        got = f"{card.dataset} ({card.data_digest[:12]})"
+        expected = f"the prepared {prepared.dataset} ({prepared.digest[:12]})"
+        raise ArtifactError(path, "data it was trained on", got=got, expected=expected)
+    return model.to(memory_format=torch.channels_last)
+
+
+class _ClassRoom:
+    """Teachers before the images that they are asked about."""
+
+    def __init__(self, teachers: list[nn.Module], digits: Digits, lesson: Lesson) -> None:
+        self._teachers = teachers
+        self._digits = digits
+        self.lesson = lesson
+        self._bfloat16 = lesson.precision == "bfloat16"
+
+    @torch.no_grad()
+    def answers(self, view: int) -> Tensor:
+        """Log-probabilities (N, K), float16, on the CPU: the logarithm of the mean of the teachers' probabilities."""
+        device = self._digits.labels_N.device
+        distortions = view_distortions(self.lesson, view, len(self._digits), device)
+        answers = []
+        for index_M in torch.split(torch.arange(len(self._digits), device=device), BATCH):
+            images_M1HW, _ = self._digits.batch(index_M)
+            if distortions is not None:
+                images_M1HW = distort(images_M1HW, distortions[index_M])
+            images_M1HW = normalise(images_M1HW)
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self._bfloat16):
+                logits = [teacher(images_M1HW) for teacher in self._teachers]
+            mean_MK = torch.stack([logits_MK.float().softmax(dim=1) for logits_MK in logits]).mean(dim=0)
+            answers.append(mean_MK.log().half())
+        return torch.cat(answers).cpu()
+
+
+def _kept(class_room: _ClassRoom, state: Path, view: int) -> Tensor:
+    """The answers about ``view``, from an earlier, unfinished asking of the same teachers if there was one."""
+    part = state / f"view-{view}.safetensors"
+    try:
+        kept = read_teaching(part, class_room.lesson.data_digest)
+    except ArtifactError:
+        kept = None
+    if kept is not None and kept.lesson == class_room.lesson:
+        return kept.log_probabilities_VNK[0]
+    answers_NK = class_room.answers(view)
+    write_atomically(part, teaching_bytes(Teaching(class_room.lesson, answers_NK.unsqueeze(0))))
+    return answers_NK

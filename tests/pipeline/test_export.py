@@ -1,0 +1,295 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from helpers import command, params, raw_digits, remove_split
+from ruamel.yaml import YAML
+
+from mnist_dvc.data.digits import normalise
+from mnist_dvc.data.prepared import Prepared, write_prepared
+from mnist_dvc.data.splits import split
+from mnist_dvc.errors import ArtifactError, DataError
+from mnist_dvc.files import own_sums, sha256, sha256sums
+from mnist_dvc.model import NETWORKS
+from mnist_dvc.model.weights import Card, read_model, weights_bytes
+from mnist_dvc.onnx import onnx_bytes
+from mnist_dvc.pipeline import export as stage
+from mnist_dvc.pipeline.export import export
+from mnist_dvc.serving import SEAL, OnnxModel, read_onnx
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from mnist_dvc.params import Params
+    from mnist_dvc.paths import Paths
+
+RIGHT = OnnxModel.logits
+every_network = pytest.mark.parametrize("name", NETWORKS)
+
+
+def network(name: str, seed: int = 0) -> nn.Module:
+    """With norms that have seen something, so that none of them is the identity."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = NETWORKS[name](0.0)
+        with torch.no_grad():
+            model.train()(torch.randn(50, 1, 28, 28))
+    return model.eval()
+
+
+def publish(paths: Paths, name: str = "compact", seed: int = 0) -> None:
+    """Put a network where ``train`` puts it, with its digest beside it."""
+    prepared = Prepared.open(paths.prepared)
+    card = Card(name, 19_000, prepared.dataset, prepared.digest, {})
+    content = weights_bytes(network(name, seed).state_dict(), card)
+    paths.model.parent.mkdir(exist_ok=True)
+    paths.model.write_bytes(content)
+    paths.sums.write_bytes(sha256sums({paths.model.name: content}))
+
+
+@pytest.fixture
+def published(workspace: Paths) -> Paths:
+    publish(workspace)
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def exported() -> bytes:
+    """The file of the published network, converted once: that takes two seconds."""
+    return onnx_bytes(network("compact"), 18, {})
+
+
+@pytest.fixture
+def converted_before(exported: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "onnx_bytes", lambda *_: exported)
+
+
+def test_same_network_gives_the_same_bytes(exported: bytes) -> None:
+    assert onnx_bytes(network("compact"), 18, {}) == exported
+
+
+def images(count: int) -> NDArray[np.float32]:
+    return np.random.default_rng(1).random((count, 1, 28, 28), dtype=np.float32)
+
+
+def test_file_is_written_and_told(published: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    export(params(), published)
+    told = capsys.readouterr()
+    kilobytes = published.onnx.stat().st_size / 1000
+    assert f"Exported compact: {kilobytes:.1f} KB, opset 18, logits within " in told.out
+    assert " of PyTorch's on 100 validation images  ->  " in told.out
+    assert told.err == ""
+
+
+def test_digest_of_the_file_is_written_beside_it(published: Paths) -> None:
+    export(params(), published)
+    content = published.onnx.read_bytes()
+    assert own_sums(published.onnx).read_bytes() == f"{sha256(content)}  model.onnx\n".encode()
+    assert read_onnx(published.onnx).properties[SEAL].encode() in content
+    changed = content.replace(b"compact", b"compacu", 1)
+    assert changed != content
+    published.onnx.write_bytes(changed)
+    with pytest.raises(ArtifactError, match="SHA-256: got .*, as in model.onnx.sha256 beside it"):
+        read_onnx(published.onnx)
+
+
+@every_network
+def test_file_answers_as_the_model_does_for_any_number_of_images(workspace: Paths, name: str) -> None:
+    publish(workspace, name)
+    export(params(), workspace)
+    model, _ = read_model(workspace.model)
+    session = onnxruntime.InferenceSession(workspace.onnx, providers=["CPUExecutionProvider"])
+    for count in (1, 7, 250):
+        images_N1HW = images(count)
+        (got_NK,) = session.run(["logits"], {"images": images_N1HW})
+        expected_NK = model(normalise(torch.from_numpy(images_N1HW.copy()))).detach().numpy()
+        assert (got_NK.dtype, got_NK.shape) == (np.float32, (count, 10))
+        np.testing.assert_allclose(got_NK, expected_NK, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("opset", [18, 23])
+def test_file_has_the_opset_of_the_params_and_says_what_it_is(published: Paths, opset: int) -> None:
+    export(with_export(opset=opset), published)
+    proto = onnx.load(published.onnx)
+    assert [(entry.domain, entry.version) for entry in proto.opset_import] == [("", opset)]
+    prepared = Prepared.open(published.prepared)
+    told = {entry.key: entry.value for entry in proto.metadata_props}
+    assert len(told.pop(SEAL)) == 64
+    assert told == {
+        "network": "compact",
+        "dataset": "mnist",
+        "data_digest": prepared.digest,
+        "model_sha256": sha256(published.model.read_bytes()),
+    }
+
+
+def with_export(**changes: float) -> Params:
+    chosen = params()
+    return chosen.model_copy(update={"export": chosen.export.model_copy(update=changes)})
+
+
+@pytest.mark.faults
+@every_network
+def test_two_processes_write_the_same_bytes_and_no_path(workspace: Paths, tmp_path: Path, name: str) -> None:
+    publish(workspace, name)
+    with (tmp_path / "params.yaml").open("w") as file:
+        YAML(typ="safe", pure=True).dump(params().model_dump(), file)
+    digests = []
+    for hash_seed in ("1", "2"):
+        result = command("export", cwd=tmp_path, environment=os.environ | {"PYTHONHASHSEED": hash_seed})
+        assert (result.returncode, result.stderr) == (0, "")
+        assert len(result.stdout.splitlines()) == 1
+        digests.append(hashlib.sha256(workspace.onnx.read_bytes()).hexdigest())
+    assert digests[0] == digests[1]
+    content = workspace.onnx.read_bytes()
+    folders = {str(Path(stage.__file__).parent), str(Path(torch.__file__).parent), str(Path.home()), str(tmp_path)}
+    assert not [folder for folder in folders if folder.encode() in content]
+    assert b".py" not in content
+
+
+def test_the_test_of_paths_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mnist_dvc.onnx._strip", lambda _: None)
+    assert str(Path(stage.__file__).parents[1]).encode() in onnx_bytes(network("compact"), 18, {})
+
+
+def damaged(paths: Paths) -> None:
+    content = bytearray(paths.model.read_bytes())
+    content[-5] ^= 4
+    paths.model.write_bytes(content)
+    paths.sums.write_bytes(sha256sums({paths.model.name: bytes(content)}))
+
+
+def another(paths: Paths) -> None:
+    record = paths.sums.read_bytes()
+    publish(paths, seed=1)
+    paths.sums.write_bytes(record)
+
+
+REFUSED: dict[str, tuple[Callable[[Paths], None], str]] = {
+    "damaged": (damaged, "which the file carries"),
+    "another": (another, "as in SHA256SUMS beside it"),
+    "missing": (lambda paths: paths.model.unlink(), "the model that `train` writes"),
+    "not on record": (lambda paths: paths.sums.unlink(), "the digests that `train` writes"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_no_model_but_the_whole_recorded_one_is_exported(published: Paths, what: str) -> None:
+    change, message = REFUSED[what]
+    change(published)
+    published.onnx.write_bytes(b"old")
+    with pytest.raises(ArtifactError, match=message):
+        export(params(), published)
+    assert published.onnx.read_bytes() == b"old"
+    assert not own_sums(published.onnx).exists()
+
+
+def test_model_that_computes_no_numbers_is_refused(published: Paths) -> None:
+    model, card = read_model(published.model)
+    state = {name: torch.full_like(t, 1e38) if t.ndim > 1 else t for name, t in model.state_dict().items()}
+    content = weights_bytes(state, card)
+    published.model.write_bytes(content)
+    published.sums.write_bytes(sha256sums({published.model.name: content}))
+    with pytest.raises(ArtifactError, match="logits of the images: got NaN or infinity"):
+        export(params(), published)
+    assert not published.onnx.exists()
+
+
+def off_by(shift_K: list[float], from_size: int) -> Callable[..., NDArray[np.float32]]:
+    """onnxruntime, wrong for batches of at least ``from_size`` images."""
+
+    def logits(self: OnnxModel, images_N1HW: NDArray[np.float32], batch_size: int) -> NDArray[np.float32]:
+        right_NK = RIGHT(self, images_N1HW, batch_size)
+        return right_NK + np.array(shift_K, np.float32) if batch_size >= from_size else right_NK
+
+    return logits
+
+
+@pytest.mark.parametrize(
+    ("shift_K", "message"),
+    [
+        ([0.01] * 10, "logits: got a difference of 0.01, expected at most 0.0001 from PyTorch's"),
+        ([float("nan")] * 10, "logits: got a difference of nan|answers: got others"),
+        ([0.0] * 9 + [100.0], r"answers: got others than PyTorch's for \d+ of 100 images, expected the same"),
+    ],
+    ids=["logits", "NaN", "digits"],
+)
+@pytest.mark.parametrize("from_size", [1, 250])
+@pytest.mark.usefixtures("converted_before")
+def test_file_that_answers_otherwise_is_never_written(
+    published: Paths, monkeypatch: pytest.MonkeyPatch, shift_K: list[float], message: str, from_size: int
+) -> None:
+    published.onnx.write_bytes(b"old")
+    monkeypatch.setattr(OnnxModel, "logits", off_by(shift_K, from_size))
+    with pytest.raises(ArtifactError, match=message):
+        export(params(), published)
+    assert published.onnx.read_bytes() == b"old"
+
+
+def test_difference_within_the_tolerance_is_taken(published: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The twin of the test above: it is the tolerance that refuses."""
+    monkeypatch.setattr(OnnxModel, "logits", off_by([0.01] * 10, 1))
+    export(with_export(tolerance=0.02), published)
+    assert published.onnx.is_file()
+
+
+def test_network_with_a_fixed_number_of_images_is_found(published: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the two batch sizes are for: a file of one image answers right, one at a time."""
+
+    def fixed(model: nn.Module, opset: int, properties: dict[str, str]) -> bytes:
+        proto = onnx.load_from_string(onnx_bytes(model, opset, properties))
+        proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+        content: bytes = proto.SerializeToString()
+        return content
+
+    monkeypatch.setattr(stage, "onnx_bytes", fixed)
+    with pytest.raises(Exception, match="INVALID_ARGUMENT"):
+        export(params(), published)
+    assert not published.onnx.exists()
+
+
+def test_test_images_are_never_read(published: Paths) -> None:
+    remove_split(published.prepared, "test")
+    export(params(), published)
+    assert published.onnx.is_file()
+
+
+def test_validation_images_are_read_so_the_test_above_can_fail(published: Paths) -> None:
+    remove_split(published.prepared, "validation")
+    with pytest.raises(DataError, match="validation_images"):
+        export(params(), published)
+
+
+def test_training_images_serve_where_none_are_for_validation(
+    workspace: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = raw_digits()
+    write_prepared(workspace.prepared, raw, split(raw, validation=0, seed=0), validation=0, seed=0)
+    publish(workspace)
+    remove_split(workspace.prepared, "test")
+    export(params(), workspace)
+    assert "on 400 train images" in capsys.readouterr().out
+
+
+def test_nothing_of_the_exporters_talk_is_let_through() -> None:
+    """The libraries' warnings come and go with their versions, so they are made here."""
+    code = (
+        "import logging, warnings; from mnist_dvc.onnx import _quiet\n"
+        "with _quiet(): print('w'); warnings.warn('w'); logging.getLogger('onnxscript').warning('w')\n"
+        "logging.getLogger('onnxscript').warning('afterwards')"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout + result.stderr == "afterwards\n"

@@ -1,0 +1,445 @@
+"""A stage that is stopped, refused, or out of room leaves everything whole, and the same command goes on."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from helpers import command, params
+from killing import tracked
+from ruamel.yaml import YAML
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from mnist_dvc import runtime
+from mnist_dvc.errors import ArtifactError, BusyError, DivergedError, StoppedError
+from mnist_dvc.files import exclusive
+from mnist_dvc.pipeline.prepare import prepare
+from mnist_dvc.pipeline.train import train
+from mnist_dvc.running.interruption import Interruption
+from mnist_dvc.training.engine import Training
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from mnist_dvc.paths import Paths
+
+    Arm = Callable[..., None]
+
+
+@pytest.fixture
+def stop_after(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Send this process a real signal right after a step; step 0 for none."""
+    armed: dict[int, signal.Signals] = {}
+    train_on = Training._train_on
+
+    def train_and_signal(self: Training, *batch: Any) -> None:
+        train_on(self, *batch)
+        if self.step in armed:
+            os.kill(os.getpid(), armed[self.step])
+
+    def arm(step: int, number: signal.Signals = signal.SIGTERM) -> None:
+        armed.clear()
+        armed[step] = number
+
+    monkeypatch.setattr(Training, "_train_on", train_and_signal)
+    return arm
+
+
+def golden(workspace: Paths) -> dict[str, bytes]:
+    """What a training leaves that nothing interrupted; removed again."""
+    train(params(), workspace)
+    outputs = tracked(workspace)
+    for path in workspace.of_training:
+        path.unlink()
+    return outputs
+
+
+def snapshots(workspace: Paths) -> list[Path]:
+    return sorted((workspace.state / "resume").glob("*/*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("step", [1, 7, 10, 14])
+def test_signal_stops_after_the_step_and_the_next_run_goes_on(
+    workspace: Paths,
+    stop_after: Arm,
+    capsys: pytest.CaptureFixture[str],
+    number: signal.Signals,
+    step: int,
+) -> None:
+    whole = golden(workspace)
+    stop_after(step, number)
+    with pytest.raises(StoppedError, match=rf"stopped by \S+ after step {step}; the same command goes on") as caught:
+        train(params(), workspace)
+    assert caught.value.exit_code == 128 + number
+    assert tracked(workspace) == {}
+    capsys.readouterr()
+    stop_after(0)
+    train(params(), workspace)
+    printed = capsys.readouterr().out
+    assert f"step-{step:09d}.snapshot" in printed
+    assert f"Going on after step {step} of 14" in printed
+    assert tracked(workspace) == whole
+    assert snapshots(workspace) == []
+
+
+def test_handlers_of_before_are_back_afterwards(workspace: Paths, stop_after: Arm) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    stop_after(2)
+    with pytest.raises(StoppedError):
+        train(params(), workspace)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_second_signal_ends_the_process_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave(code: int) -> None:
+        raise SystemExit(code)
+
+    monkeypatch.setattr(os, "_exit", leave)
+    with Interruption() as interruption:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert interruption.received is signal.SIGTERM
+        with pytest.raises(SystemExit, match="130"):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_signal_while_publishing_never_ends_in_success(workspace: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = golden(workspace)
+    stage = sys.modules["mnist_dvc.pipeline.train"]
+    write = stage.write_atomically
+
+    def write_and_signal(path: Path, content: bytes) -> None:
+        write(path, content)
+        if path == workspace.checkpoint:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(stage, "write_atomically", write_and_signal)
+    with pytest.raises(StoppedError):
+        train(params(), workspace)
+    assert tracked(workspace) == whole
+    assert snapshots(workspace) != []
+    monkeypatch.undo()
+    train(params(), workspace)
+    assert tracked(workspace) == whole
+
+
+@pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_signal_outside_the_training_ends_with_its_own_code_too(workspace: Paths, number: str, code: int) -> None:
+    """It reaches `prepare` while that reads its params."""
+    script = (
+        "import os, signal, sys, mnist_dvc.cli as cli\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell has its background jobs ignore it
+        f"cli.load_params = lambda _: os.kill(os.getpid(), signal.{number})\n"
+        "sys.argv = ['mnist-dvc', 'prepare']\n"
+        "cli.main()"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], cwd=workspace.root, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == code
+    assert "Traceback" not in result.stderr
+
+
+def test_fresh_forgets_what_was_done(workspace: Paths, stop_after: Arm, capsys: pytest.CaptureFixture[str]) -> None:
+    stop_after(7)
+    with pytest.raises(StoppedError):
+        train(params(), workspace)
+    stop_after(0)
+    train(params(), workspace, fresh=True)
+    printed = capsys.readouterr().out
+    assert "Resuming" not in printed
+    assert snapshots(workspace) == []
+
+
+@pytest.mark.parametrize("change", ["params", "data", "code", "machine"])
+def test_changed_training_starts_anew_and_says_so(
+    workspace: Paths,
+    stop_after: Arm,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
+) -> None:
+    stop_after(7)
+    with pytest.raises(StoppedError):
+        train(params(), workspace)
+    capsys.readouterr()
+    stop_after(0)
+    chosen = params()
+    match change:
+        case "params":
+            chosen = params(learning_rate=0.01)
+        case "data":
+            path = workspace.prepared / "manifest.json"
+            path.write_text(path.read_text().replace('"seed": 0', '"seed": 1'))
+        case "code":
+            monkeypatch.setattr(sys.modules["mnist_dvc.running.run"], "code_digest", lambda: "new")
+        case "machine":
+            monkeypatch.setattr(runtime, "__version__", "9.9")
+    train(chosen, workspace)
+    printed = capsys.readouterr().out
+    assert "Starting anew: the training in " in printed
+    assert "Going on" not in printed
+    assert len(snapshots(workspace)) == 1  # of the other training, which is still unfinished
+
+
+def test_damaged_snapshot_is_skipped_aloud_and_the_older_one_taken(
+    workspace: Paths, stop_after: Arm, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = golden(workspace)
+    stop_after(9)
+    with pytest.raises(StoppedError):
+        train(params(), workspace)
+    older, newest = snapshots(workspace)
+    newest.write_bytes(newest.read_bytes()[:-1])
+    capsys.readouterr()
+    stop_after(0)
+    train(params(), workspace)
+    told = capsys.readouterr()
+    assert f"skipped a snapshot: {newest}: SHA-256: got" in told.err
+    assert f"Resuming from {older}" in told.out
+    assert tracked(workspace) == whole
+
+
+def test_several_snapshots_and_none_whole_is_an_error_that_destroys_nothing(workspace: Paths, stop_after: Arm) -> None:
+    stop_after(9)
+    with pytest.raises(StoppedError):
+        train(params(), workspace)
+    for path in snapshots(workspace):
+        path.write_bytes(b"damage")
+    stop_after(0)
+    with pytest.raises(ArtifactError, match="snapshots: got 2, none of them whole, expected a whole one"):
+        train(params(), workspace)
+    assert [path.read_bytes() for path in snapshots(workspace)] == [b"damage"] * 2
+
+
+def test_divergence_keeps_the_last_good_snapshot(workspace: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    entropy = torch.nn.functional.cross_entropy
+    calls = iter(range(1000))
+
+    def fail_late(*arguments: Any, **options: Any) -> torch.Tensor:
+        loss: torch.Tensor = entropy(*arguments, **options)
+        return loss * torch.nan if next(calls) == 9 else loss
+
+    monkeypatch.setattr("torch.nn.functional.cross_entropy", fail_late)
+    with pytest.raises(DivergedError, match="step 9 of 14"):
+        train(params(), workspace, snapshot_every=0.0)
+    assert [path.name for path in snapshots(workspace)] == ["step-000000007.snapshot", "step-000000008.snapshot"]
+    assert tracked(workspace) == {}
+
+
+def curves(workspace: Paths) -> list[int]:
+    (run,) = workspace.runs.iterdir()
+    events = EventAccumulator(str(run)).Reload()
+    return [event.step for event in events.Scalars("loss/train")]
+
+
+def test_curves_go_on_in_the_same_run_without_a_step_twice(workspace: Paths, stop_after: Arm) -> None:
+    stop_after(16)
+    with pytest.raises(StoppedError):
+        train(params(epochs=4), workspace)
+    stop_after(0)
+    train(params(epochs=4), workspace)
+    assert curves(workspace) == [1, 2, 3, 4]
+    assert len(list(workspace.dated_checkpoints.iterdir())) == 1
+
+
+def test_epoch_that_is_done_twice_shows_once(workspace: Paths, stop_after: Arm) -> None:
+    """The newest snapshot is damaged, so an epoch whose curves are written already is trained again."""
+    stop_after(15)
+    with pytest.raises(StoppedError):
+        train(params(epochs=4), workspace)
+    older, newest = snapshots(workspace)
+    assert older.name == "step-000000014.snapshot"
+    newest.unlink()
+    older.rename(older.with_name("step-000000099.snapshot"))
+    stop_after(0)
+    train(params(epochs=4), workspace)
+    assert curves(workspace) == [1, 2, 3, 4]
+
+
+def test_curves_that_cannot_be_written_do_not_stop_the_training(
+    workspace: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace.runs.write_text("a file where a folder belongs")
+    train(params(), workspace)
+    assert "no TensorBoard curves from here on: [Errno " in capsys.readouterr().err
+    assert workspace.model.is_file()
+
+
+@pytest.mark.parametrize("stage", ["prepare", "train", "evaluate", "export"])
+def test_stage_is_refused_while_another_process_works(workspace: Paths, stage: str) -> None:
+    """The other process is this one; the kernel refuses the child."""
+    write_params(workspace.root)
+    with exclusive(workspace.state, "mnist-dvc train"):
+        result = command(stage, cwd=workspace.root)
+    assert result.returncode == 75
+    assert f"got a workspace that process {os.getpid()} (mnist-dvc train, since 20" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_without_the_lock_nobody_is_refused(workspace: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The twin of the test above, in one process: it is the lock that refuses, not something else on the way."""
+    with exclusive(workspace.state, "one"):
+        with pytest.raises(BusyError), exclusive(workspace.state, "two"):
+            pass
+        monkeypatch.setattr("filelock.FileLock.acquire", lambda _: None)
+        with exclusive(workspace.state, "two"):
+            pass
+        (workspace.state / "holder").touch()
+
+
+def test_lock_without_a_holder_does_not_block(workspace: Paths) -> None:
+    """A process that was killed leaves its file and its note, and the kernel its lock."""
+    holder = "import os; from pathlib import Path; from mnist_dvc.files import exclusive\n"
+    holder += "with exclusive(Path('.mnist_dvc'), 'mnist-dvc train'): os.kill(os.getpid(), 9)"
+    result = subprocess.run([sys.executable, "-c", holder], cwd=workspace.root, check=False)
+    assert result.returncode == -9
+    assert (workspace.state / "holder").is_file()
+    train(params(), workspace)
+    assert not (workspace.state / "holder").exists()
+
+
+def test_lock_is_free_after_an_error(workspace: Paths) -> None:
+    with pytest.raises(RuntimeError), exclusive(workspace.state, "one"):
+        raise RuntimeError
+    with exclusive(workspace.state, "another"):
+        pass
+
+
+def test_lock_is_refused_even_when_the_note_is_gone(workspace: Paths) -> None:
+    code = "from pathlib import Path; from mnist_dvc.files import exclusive\nwith exclusive(Path('.mnist_dvc'), 'x'): 0"
+    with exclusive(workspace.state, "one"):
+        (workspace.state / "holder").unlink()
+        result = subprocess.run(
+            [sys.executable, "-c", code], cwd=workspace.root, capture_output=True, text=True, check=False
+        )
+        (workspace.state / "holder").touch()
+    assert f"{BusyError.__name__}: .mnist_dvc/lock: got a workspace that another process works in" in result.stderr
+
+
+def write_params(folder: Path, **changes: Any) -> None:
+    with (folder / "params.yaml").open("w", encoding="utf-8") as file:
+        YAML(typ="safe", pure=True).dump(params(**changes).model_dump(), file)
+
+
+TAKEN = ("models/model.safetensors", "models/checkpoint.pth", "models/SHA256SUMS", "reports/train/history.csv")
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_name_taken_by_a_folder_is_met_before_the_training(workspace: Paths, name: str) -> None:
+    (workspace.root / name / "inside").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError) as caught:
+        train(params(), workspace)
+    assert caught.value.filename == str(workspace.root / name)
+    assert not workspace.runs.exists()
+
+
+@pytest.mark.parametrize("name", ["models", "reports", "checkpoints", ".mnist_dvc"])
+def test_folder_taken_by_a_file_is_met_before_the_training(workspace: Paths, name: str) -> None:
+    (workspace.root / name).write_text("a file")
+    with pytest.raises(OSError, match="(File exists|Not a directory)"):
+        train(params(), workspace)
+    assert not workspace.runs.exists()
+
+
+def test_full_disk_ends_in_74_in_the_system_s_own_words(workspace: Paths) -> None:
+    """No file may grow beyond 100,000 bytes, as on a disk with that much left: snapshots take 380,000."""
+    write_params(workspace.root)
+    whole = golden(workspace)
+    train(params(), workspace)
+    limited = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
+        "from mnist_dvc.cli import main; sys.argv = ['mnist-dvc', 'train', '--snapshot-every', '0']; main()"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", limited], cwd=workspace.root, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 74, result.stderr
+    assert re.fullmatch(
+        rf"mnist-dvc: \.mnist_dvc/resume/\w+/step-0+1\.snapshot: {os.strerror(errno.EFBIG)}\n", result.stderr
+    )
+    assert tracked(workspace) == whole
+    assert list(workspace.root.rglob("*.tmp")) == []
+
+
+@pytest.mark.parametrize("full", ["snapshot", "publishing"])
+def test_disk_that_fills_up_leaves_the_old_outputs_whole(
+    workspace: Paths, monkeypatch: pytest.MonkeyPatch, full: str
+) -> None:
+    whole = golden(workspace)
+    train(params(), workspace)
+    write, calls = os.write, iter(range(1000))
+
+    def fill(handle: int, content: Any) -> int:
+        if len(content) > (300_000 if full == "snapshot" else 0) and next(calls) >= (1 if full == "snapshot" else 5):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(handle, content)
+
+    monkeypatch.setattr(os, "write", fill)
+    with pytest.raises(OSError, match="No space left"):
+        train(params(), workspace)
+    monkeypatch.undo()
+    assert tracked(workspace) == whole
+    assert list(workspace.root.rglob("*.tmp")) == []
+    train(params(), workspace)
+    assert tracked(workspace) == whole
+
+
+def test_out_of_memory_ends_in_74_and_names_the_batch_size(workspace: Paths) -> None:
+    """The address space ends 60 MB above what the process has; a batch of 300 images needs more."""
+    write_params(workspace.root, batch_size=300)
+    limited = (
+        "import resource, sys, torch, mnist_dvc.pipeline.train as t\n"
+        "import torch._dynamo\n"
+        "follow = t.follow\n"
+        "def limit(*arguments):\n"
+        "    now = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize() + 60 * 2**20\n"
+        "    resource.setrlimit(resource.RLIMIT_AS, (now, now))\n"
+        "    return follow(*arguments)\n"
+        "t.follow = limit\n"
+        "from mnist_dvc.cli import main; sys.argv = ['mnist-dvc', 'train']; main()\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", limited], cwd=workspace.root, capture_output=True, text=True, check=False
+    )
+    assert result.stderr.splitlines()[-1].startswith("mnist-dvc: out of memory (")
+    assert result.returncode == 74
+    assert tracked(workspace) == {}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_folder_without_permission_is_met_before_the_training(workspace: Paths) -> None:
+    workspace.model.parent.mkdir()
+    workspace.model.parent.chmod(0o555)
+    with pytest.raises(PermissionError):
+        train(params(), workspace)
+    assert not workspace.runs.exists()
+
+
+def test_prepare_leaves_nothing_half_done_when_it_is_stopped(workspace: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {path.name: path.read_bytes() for path in workspace.prepared.iterdir()}
+
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    chosen = params().model_copy(update={"data": params().data.model_copy(update={"source": "sample"})})
+    with pytest.raises(KeyboardInterrupt):
+        prepare(chosen, workspace)
+    assert {path.name: path.read_bytes() for path in workspace.prepared.iterdir()} == before
+
+
+def test_running_twice_costs_no_snapshot_and_no_stray(workspace: Paths) -> None:
+    train(params(), workspace)
+    assert sorted(path.name for path in workspace.state.rglob("*")) == ["lock", "resume"]
+    assert json.loads(workspace.train_metrics.read_text())["epochs"] == 2

@@ -1,0 +1,138 @@
+"""The weights that the package carries are those of the first seed, whole, with a manifest that says what they are."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from mnist_dvc.errors import ArtifactError
+from mnist_dvc.files import sha256
+from mnist_dvc.model import build
+from mnist_dvc.model.weights import Card, read_model, weights_bytes
+from mnist_dvc.params import ModelParams
+from mnist_dvc.paths import Paths
+from mnist_dvc.pretrained import MANIFEST, RELEASED, released_model
+from mnist_dvc.study.release import release
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+ACCURACIES = {1: 0.9, 2: 0.99, 3: 0.95}
+FIGURES = {"errors": 7, "images": 100, "nll": 0.02, "ece": 0.001}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A repository with the studies that are released from, three seeds each; the first seed is the worst."""
+    for network, study in RELEASED.items():
+        for seed, accuracy in ACCURACIES.items():
+            write_trial(tmp_path / "studies" / study, network, seed, accuracy)
+        write_seeds(tmp_path / "studies" / study, list(ACCURACIES))
+    return tmp_path
+
+
+def write_trial(study: Path, network: str, seed: int, accuracy: float) -> None:
+    state = build(ModelParams(name=network, dropout=0.0), torch.Generator().manual_seed(seed)).state_dict()
+    folder = Paths(study).trial(network, seed)
+    folder.mkdir(parents=True)
+    card = Card(network, 19_000, "mnist", "d" * 64, {"threads": 1})
+    (folder / "model.safetensors").write_bytes(weights_bytes(dict(state), card))
+    (folder / "metrics.json").write_text(json.dumps({"seed": seed, "accuracy": accuracy, "brier": 0.1} | FIGURES))
+
+
+def write_seeds(study: Path, seeds: list[int]) -> None:
+    (study / "summary.json").write_text(json.dumps({"study": study.name, "seeds": seeds}))
+
+
+def model_of(root: Path, network: str, seed: int) -> Path:
+    return Paths(root / "studies" / RELEASED[network]).trial(network, seed) / "model.safetensors"
+
+
+def manifest(target: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((target / MANIFEST).read_text())
+    return loaded
+
+
+def test_files_and_manifest_are_written(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = root / "package"
+    release(root, target)
+    assert {path.name for path in target.iterdir()} == {MANIFEST, *(f"{name}.safetensors" for name in RELEASED)}
+    assert f"Released compact, reference  ->  {target}" in capsys.readouterr().out
+    assert list(manifest(target)) == list(RELEASED)
+    for network, told in manifest(target).items():
+        content = released_model(network, target).read_bytes()
+        assert told == {
+            "file": f"{network}.safetensors",
+            "sha256": sha256(content),
+            "bytes": len(content),
+            "study": RELEASED[network],
+            "seed": 1,
+            "network": network,
+            "parameters": 19_000,
+            "dataset": "mnist",
+            "data_digest": "d" * 64,
+            "provenance": {"threads": 1},
+            "test": {"accuracy": 0.9} | FIGURES,
+        }
+        assert read_model(released_model(network, target))[1].network == network
+
+
+@pytest.mark.parametrize("network", RELEASED)
+def test_first_seed_is_released_whatever_its_accuracy(root: Path, network: str) -> None:
+    release(root, root / "package")
+    assert released_model(network, root / "package").read_bytes() == model_of(root, network, 1).read_bytes()
+
+
+@pytest.mark.parametrize("network", RELEASED)
+def test_another_first_seed_would_be_seen(root: Path, network: str) -> None:
+    """The twin: the files of the seeds differ, and it is the summary that says which is first."""
+    write_seeds(root / "studies" / RELEASED[network], [2, 1, 3])
+    release(root, root / "package")
+    released = released_model(network, root / "package").read_bytes()
+    assert released == model_of(root, network, 2).read_bytes() != model_of(root, network, 1).read_bytes()
+    assert manifest(root / "package")[network]["seed"] == 2
+
+
+def test_same_studies_give_the_same_bytes(root: Path) -> None:
+    release(root, root / "one")
+    release(root, root / "other")
+    for path in (root / "one").iterdir():
+        assert (root / "other" / path.name).read_bytes() == path.read_bytes()
+
+
+def flip(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes((content[-1] ^ 1,)))
+
+
+DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "missing model": ("model.safetensors", lambda path: path.unlink(), "file: got nothing"),
+    "damaged model": ("model.safetensors", flip, "SHA-256: got .*, which the file carries"),
+    "cut model": ("model.safetensors", lambda path: path.write_bytes(path.read_bytes()[:50]), "header: got damage"),
+    "missing metrics": ("metrics.json", lambda path: path.unlink(), "file: got nothing"),
+    "metrics that are no JSON": ("metrics.json", lambda path: path.write_text("{"), "metrics.json: "),
+    "metrics without a score": ("metrics.json", lambda path: path.write_text("{}"), "metrics.json: "),
+}
+
+
+@pytest.mark.parametrize("network", RELEASED)
+@pytest.mark.parametrize("what", DAMAGES)
+def test_missing_or_damaged_trial_is_refused(root: Path, network: str, what: str) -> None:
+    name, damage, message = DAMAGES[what]
+    damage(model_of(root, network, 1).with_name(name))
+    with pytest.raises(ArtifactError, match=message):
+        release(root, root / "package")
+    assert not (root / "package" / MANIFEST).exists()
+
+
+@pytest.mark.parametrize("text", [None, "{", "{}"])
+def test_missing_or_damaged_summary_is_refused(root: Path, text: str | None) -> None:
+    path = root / "studies" / RELEASED["compact"] / "summary.json"
+    path.unlink() if text is None else path.write_text(text)
+    with pytest.raises(ArtifactError, match=r"summary\.json: "):
+        release(root, root / "package")
+    assert not (root / "package").exists()
