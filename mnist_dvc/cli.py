@@ -12,7 +12,7 @@ import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -20,11 +20,19 @@ from mnist_dvc import __version__
 from mnist_dvc.errors import MnistDvcError, printable
 from mnist_dvc.params import Params, load_params
 from mnist_dvc.paths import Paths
+from mnist_dvc.running.interruption import Watchdog
+from mnist_dvc.streams import fill_descriptors, outlive_errors, outlive_output
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["app", "main"]
 
 PROGRAM = "mnist-dvc"
-EXIT_INTERNAL, EXIT_IO = 70, 74
+EXIT_INTERNAL, EXIT_IO, EXIT_PIPE = 70, 74, 141
+"""The last is the shell's for a tool like ``cat`` whose reader has gone: 128 + SIGPIPE."""
+PRINTING = ("predict", "summary")
+"""Commands whose product is what they print; the others write files, and outlive the console."""
 OUT_OF_MEMORY = ("DefaultCPUAllocator: ", "could not create a primitive", "could not create a memory")
 
 app = typer.Typer(
@@ -47,13 +55,16 @@ def _version(wanted: bool) -> None:  # noqa: FBT001  (typer passes it so)
 
 @app.callback()
 def _common(
+    context: typer.Context,
     *,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    version: Annotated[
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,  # noqa: ARG001
+    version: Annotated[  # noqa: ARG001
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Options of every command; ``--debug`` is read where the error arrives."""
+    if context.invoked_subcommand not in PRINTING:
+        outlive_output()
 
 
 @app.command()
@@ -113,7 +124,8 @@ def summary(
     name = model if model is not None else load_params(params).model.name
     from mnist_dvc.pipeline.summary import summary as run
 
-    run(name, as_json=as_json)
+    with _until_nobody_reads():
+        run(name, as_json=as_json)
 
 
 @app.command()
@@ -133,7 +145,17 @@ def predict(
     from mnist_dvc.pipeline.predict import predict as run
     from mnist_dvc.pipeline.predict import published_model
 
-    run(pictures, model or published_model(Paths()), as_json=as_json)
+    with _until_nobody_reads():
+        run(pictures, model or published_model(Paths()), as_json=as_json)
+
+
+@contextlib.contextmanager
+def _until_nobody_reads() -> Iterator[None]:
+    """End quietly, but not in success, if whoever reads the other end of a pipe has gone."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise typer.Exit(EXIT_PIPE) from error
 
 
 study = typer.Typer(
@@ -148,12 +170,6 @@ SeedOption = Annotated[
 NetworkOption = Annotated[str | None, typer.Option("--network", metavar="NAME", help="Takes the place of model.name.")]
 
 
-def _of_seed(params: Path, seed: int, network: str | None = None) -> Params:
-    loaded = load_params(params)
-    model = loaded.model if network is None else loaded.model.model_copy(update={"name": network})
-    return loaded.model_copy(update={"model": model, "train": loaded.train.model_copy(update={"seed": seed})})
-
-
 @study.command()
 def trial(
     *,
@@ -165,7 +181,7 @@ def trial(
     params: ParamsOption = DEFAULT_PARAMS,
 ) -> None:
     """Train one network with one seed, score it once on the test images, write trials/NETWORK/SEED/."""
-    loaded = _of_seed(params, seed, network)
+    loaded = load_params(params, network, seed)
     from mnist_dvc.study.trial import trial as run
 
     run(loaded, Paths(), teaching=teaching)
@@ -174,7 +190,7 @@ def trial(
 @study.command()
 def teacher(*, seed: SeedOption, params: ParamsOption = DEFAULT_PARAMS) -> None:
     """Train one teacher, which may be larger than the budget and sees no test image, write trials/NETWORK/SEED/."""
-    loaded = _of_seed(params, seed)
+    loaded = load_params(params, seed=seed)
     from mnist_dvc.study.trial import teacher as run
 
     run(loaded, Paths())
@@ -225,18 +241,27 @@ def main() -> NoReturn:
     Taking torch apart takes the interpreter a second in which a signal could still turn a finished stage into a failed
     one. Every file is closed and on the disk by then, so there is nothing to wait for.
     """
-    streams = [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, io.TextIOWrapper)]  # None if closed
-    for stream in streams:
-        stream.reconfigure(errors="backslashreplace")  # a locale may lack the letters of a file name
+    fill_descriptors()
+    outlive_errors()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # None if closed
+        sys.stdout.reconfigure(errors="backslashreplace")  # a locale may lack the letters of a file name
     code = _run()
-    for stream in streams:
-        with contextlib.suppress(OSError):  # whoever read the other end of a pipe has gone
-            stream.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            with contextlib.suppress(OSError):  # whoever read the other end of a pipe has gone
+                stream.flush()
     os._exit(code)
 
 
 def _run() -> int:
-    signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, _terminate)
+    with Watchdog():
+        return _outcome()
+
+
+def _outcome() -> int:
+    """Run the command and return its exit code, whatever becomes of it."""
     try:
         app(prog_name=PROGRAM)
     except SystemExit as stop:

@@ -12,6 +12,7 @@ import json
 import os
 import stat
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from filelock import FileLock, Timeout
@@ -20,7 +21,6 @@ from mnist_dvc.errors import ArtifactError, BusyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from mnist_dvc.errors import RefusalError
 
@@ -32,8 +32,10 @@ __all__ = [
     "exclusive",
     "file_sha256",
     "json_bytes",
+    "name_in",
     "open_regular",
     "own_sums",
+    "publish",
     "read_regular",
     "recorded_sha256",
     "refuse_broken_seal",
@@ -59,13 +61,41 @@ _LARGEST_HASHED = 2**30
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace ``path`` by ``content``: a reader, now or after a crash, sees the old bytes or the new, never a mixture.
 
-    Parent folders are made. The temporary file stands in the same folder, so that the rename cannot become a copy;
-    file and folder are flushed to the disk before and after it. What a killed process left of an earlier attempt is
-    removed: callers hold the lock of their workspace (:func:`exclusive`), so no other process is at it.
+    Parent folders are made. The temporary file stands in the same folder, so that the rename cannot become a copy, nor
+    be written through a link into a cache; file and folder are flushed to the disk before and after it. What a killed
+    process left of an earlier attempt is removed: callers hold the lock of their workspace (:func:`exclusive`), so no
+    other process is at it.
 
     Raises:
         OSError: the system refused; it names a file, the old one is untouched and the temporary one removed.
     """
+    with _written(path, content) as temporary:
+        os.replace(temporary, path)  # noqa: PTH105  (the tests of crash points count the calls of os)
+    _sync_folder(path.parent)
+
+
+def publish(contents: Mapping[Path, bytes], record: Path) -> None:
+    """Replace files that belong together; ``record``, one of them, tells of the others.
+
+    All bytes are on the disk before anything changes, so a full disk changes nothing. Then the record goes first and
+    comes back last: whoever finds it, now or after a crash, finds the others as it tells of them.
+
+    Raises:
+        OSError: as :func:`write_atomically`.
+    """
+    others = [path for path in contents if path != record]
+    with contextlib.ExitStack() as stack:
+        temporaries = {path: stack.enter_context(_written(path, content)) for path, content in contents.items()}
+        record.unlink(missing_ok=True)
+        _sync_folder(record.parent)
+        for path in (*others, record):
+            os.replace(temporaries[path], path)  # noqa: PTH105
+            _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _written(path: Path, content: bytes) -> Iterator[Path]:
+    """``content`` on the disk in a temporary file beside ``path``, which the body may rename; else it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for stray in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         stray.unlink(missing_ok=True)
@@ -77,13 +107,12 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-        os.replace(temporary, path)  # noqa: PTH105  (the tests of crash points count the calls of os)
+        yield temporary
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None:  # calls that take a handle know no name
             error.filename = str(path)
         raise
-    _sync_folder(path.parent)
 
 
 def _temporary(path: Path) -> Path:
@@ -229,6 +258,11 @@ def sha256sums(contents: Mapping[str, bytes]) -> bytes:
     return "".join(f"{sha256(content)}  {name}\n" for name, content in contents.items()).encode()
 
 
+def name_in(sums: Path, path: Path) -> str:
+    """What the list of digests ``sums`` calls ``path``: its name relative to the folder of the list."""
+    return Path(os.path.relpath(path, sums.parent)).as_posix()
+
+
 def sealed(content: bytes) -> bytes:
     """``content`` with its own SHA-256 in place of the first ``BLANK``: a file that can tell that it was changed."""
     return content.replace(BLANK.encode(), sha256(content).encode(), 1)
@@ -245,17 +279,23 @@ def refuse_broken_seal(path: Path, content: bytes, recorded: str) -> None:
         raise ArtifactError(path, "SHA-256", got=found, expected=f"{recorded}, which the file carries")
 
 
-def refuse_other_digest(path: Path, content: bytes) -> None:
-    """Compare a file with the digest on record beside it, where there is one.
+def refuse_other_digest(path: Path, content: bytes, sums: Path | None = None) -> None:
+    """Compare a file with the digest on record, where there is one.
 
     DVC trusts a cached file by its permissions and git by its word; this is what sees that it was changed since.
+
+    Args:
+        path: the file.
+        content: what was read of it.
+        sums: the list of digests, by default the one beside it (:func:`recorded_sha256`).
 
     Raises:
         ArtifactError: they differ, or the list does not name the file.
     """
-    recorded, found = recorded_sha256(path), sha256(content)
+    recorded, found = recorded_sha256(path, sums), sha256(content)
     if recorded is not None and found != recorded:
-        expected = f"{recorded}, as in {_list_with(path).name} beside it"
+        where = f"{_list_with(path).name} beside it" if sums is None else sums
+        expected = f"{recorded}, as in {where}"
         raise ArtifactError(path, "SHA-256", got=found, expected=expected)
 
 
@@ -269,20 +309,23 @@ def _list_with(path: Path) -> Path:
     return own if own.exists() else path.with_name(SUMS)
 
 
-def recorded_sha256(path: Path) -> str | None:
-    """The digest of ``path`` in a list of its own or in the SHA256SUMS of its folder; None where there is neither.
+def recorded_sha256(path: Path, sums: Path | None = None) -> str | None:
+    """The digest of ``path`` in ``sums``, by default in a list of its own or the SHA256SUMS of its folder.
+
+    None where there is no list.
 
     Raises:
         ArtifactError: the list does not name the file, or is no list.
     """
-    sums = _list_with(path)
+    sums = sums or _list_with(path)
     if not sums.exists():
         return None
     lines = read_regular(sums, _SUMS_LENGTH, ArtifactError, "a list of digests").decode("utf-8", "replace").splitlines()
     recorded = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-    if path.name not in recorded:
-        raise ArtifactError(sums, "list of digests", got=f"nothing for {path.name}", expected="its SHA-256")
-    return recorded[path.name]
+    name = name_in(sums, path)
+    if name not in recorded:
+        raise ArtifactError(sums, "list of digests", got=f"nothing for {name}", expected="its SHA-256")
+    return recorded[name]
 
 
 def json_bytes(value: Any) -> bytes:

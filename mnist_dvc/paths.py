@@ -47,7 +47,7 @@ class Paths:
 
     @property
     def sums(self) -> Path:
-        """SHA-256 of the two files above, in git, so that a model that was changed since is noticed."""
+        """SHA-256 of all that ``train`` writes, in git, so that what was changed since is noticed."""
         return self.model.with_name(SUMS)
 
     @property

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from ruamel.yaml import YAML
 
 from mnist_dvc.data.arrays import LabelledImages
 from mnist_dvc.data.prepared import DIGITS
@@ -99,6 +100,21 @@ def params(**train: Any) -> Params:
         evaluate=EvaluateParams(batch_size=64, threads=1, mistakes=9),
         export=ExportParams(opset=18, tolerance=1e-4),
     )
+
+
+def params_of(network: str, **train: Any) -> Params:
+    """``params(**train)`` of another network."""
+    whole = params(**train)
+    return whole.model_copy(update={"model": whole.model.model_copy(update={"name": network})})
+
+
+def write_params(folder: Path, sections: dict[str, dict[str, Any]] | None = None, **train: Any) -> None:
+    """``params(**train)`` as the params file of ``folder``, with the values of ``sections`` in place of theirs."""
+    values = params(**train).model_dump()
+    for name, changes in (sections or {}).items():
+        values[name] |= changes
+    with (folder / "params.yaml").open("w", encoding="utf-8") as file:
+        YAML(typ="safe", pure=True).dump(values, file)
 
 
 def augment_params(**changes: float) -> AugmentParams:

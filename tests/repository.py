@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import shutil
+import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Self
 
 from helpers import ROOT
+from ruamel.yaml import YAML
 
 RESULTS = ("reports/", "models/", "dvc.lock")
+
+
+def copy_tree(folder: Path, *, without: tuple[str, ...] = ()) -> None:
+    """Copy what this working tree would commit to ``folder``, but names that begin with one of ``without``."""
+    listed = subprocess.check_output(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, text=True
+    )
+    for name in filter(None, listed.split("\0")):
+        source, target = ROOT / name, folder / name
+        if source.is_file() and not name.startswith(without):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+            target.chmod(target.stat().st_mode | stat.S_IWUSR)  # a copy of a read-only tree is there to be edited
 
 
 class Repository:
@@ -20,14 +38,7 @@ class Repository:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        listed = subprocess.check_output(
-            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, text=True
-        )
-        for name in filter(None, listed.split("\0")):
-            if (ROOT / name).is_file() and not name.startswith(RESULTS):
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, folder / name)
+        copy_tree(folder, without=RESULTS)
         self.git("init", "--quiet", "--initial-branch=main")
         self.commit("start")
 
@@ -61,6 +72,29 @@ class Repository:
             raise RuntimeError(f"{command}: exit {result.returncode}\n{result.stdout}\n{result.stderr}")
         return result.stdout + result.stderr
 
+    def outputs(self) -> dict[str, bytes]:
+        """The outputs of all stages of the pipeline that are there, by their names in dvc.yaml."""
+        pipeline = YAML(typ="safe", pure=True).load((self.folder / "dvc.yaml").read_text(encoding="utf-8"))
+        names = [name for stage in pipeline["stages"].values() for out in stage["outs"] for name in out]
+        return {name: (self.folder / name).read_bytes() for name in names if (self.folder / name).is_file()}
+
+    def set_params(self, **values: object) -> None:
+        """Edit params.yaml as by hand: ``train_seed=2`` is ``train.seed``, and the comments stay."""
+        path = self.folder / "params.yaml"
+        text = path.read_text(encoding="utf-8")
+        for name, value in values.items():
+            section, _, key = name.partition("_")
+            pattern = rf"(^{section}:\n(?:  .*\n)*?  {key}:) [^#\n]*"
+            text, count = re.subn(pattern, rf"\1 {value} ", text, count=1, flags=re.MULTILINE)
+            if count != 1:
+                raise ValueError(f"params.yaml has no {section}.{key}")
+        path.write_text(text, encoding="utf-8")
+
+    def restore(self, *options: str) -> None:
+        """Put files and outputs back as they were committed; ``options`` are those of `dvc checkout`."""
+        self.git("checkout", "HEAD", "--", ".")  # not from the index, where DVC has put a new dvc.lock
+        self.dvc("checkout", *options)
+
     def commit(self, message: str) -> None:
         self.git("add", "--all")
         self.git("commit", "--quiet", "--message", message)
@@ -68,3 +102,56 @@ class Repository:
     def metrics(self, stage: str = "test") -> dict[str, Any]:
         loaded: dict[str, Any] = json.loads((self.folder / f"reports/{stage}/metrics.json").read_text())
         return loaded
+
+
+class Repro:
+    """`dvc repro` as the leader of a process group; what it prints is read line by line."""
+
+    def __init__(self, repository: Repository, *targets: str) -> None:
+        self.folder = repository.folder
+        self.process = subprocess.Popen(
+            ["dvc", "repro", *targets],
+            cwd=repository.folder,
+            env=repository.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.printed = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave nobody behind if the test gave up early."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self._pipe.close()
+
+    @property
+    def _pipe(self) -> IO[str]:
+        if self.process.stdout is None:
+            raise RuntimeError("no pipe")
+        return self.process.stdout
+
+    def until(self, pattern: str) -> None:
+        """Read until a line matches."""
+        for line in self._pipe:
+            self.printed += line
+            if re.search(pattern, line):
+                return
+        raise RuntimeError(f"never printed {pattern}:\n{self.printed}")
+
+    def end(self) -> int:
+        """Read to the end: of all processes that hold the pipe, an orphan included."""
+        self.printed += self._pipe.read()
+        return self.process.wait()
+
+    def holder(self) -> int:
+        """The process that holds the lock, according to its note."""
+        found = re.match(r"process (\d+) ", (self.folder / ".mnist_dvc/holder").read_text())
+        if found is None:
+            raise RuntimeError("nobody holds the lock")
+        return int(found[1])

@@ -282,3 +282,17 @@ def test_summary_as_json_and_as_table_agree(tmp_path: Path) -> None:
     told = json.loads(command("summary", "--model", "reference", "--json", cwd=tmp_path).stdout)
     assert (told["total"], told["budget_left"]) == (19_392, 607)
     assert "19,392" in command("summary", "--params", str(ROOT / "params.yaml"), cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize("options", [["--json"], []], ids=["lines", "tables"])
+@pytest.mark.parametrize(
+    ("redirection", "reason"), [(">&-", "Bad file descriptor"), (">/dev/full", "No space left on device")]
+)
+def test_summary_that_reaches_nobody_ends_in_74(
+    tmp_path: Path, redirection: str, reason: str, options: list[str]
+) -> None:
+    line = f'exec "$0" -m mnist_dvc summary --model compact "$@" {redirection}'
+    result = subprocess.run(
+        ["sh", "-c", line, sys.executable, *options], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stderr) == (74, f"mnist-dvc: standard output: {reason}\n")

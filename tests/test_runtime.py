@@ -1,19 +1,23 @@
 from __future__ import annotations
 
+import ctypes
 import json
+import os
 import platform
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-from helpers import params
 
+from mnist_dvc import __version__, runtime
 from mnist_dvc.errors import DeviceError
 from mnist_dvc.runtime import choose_device, choose_precision, machine, provenance, set_up
 
 CPU = torch.device("cpu")
+CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def present(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, mps: bool) -> None:
@@ -50,10 +54,79 @@ def test_named_precision_is_kept() -> None:
 
 
 def test_set_up_takes_the_threads_and_asks_for_determinism() -> None:
-    set_up(2)
-    assert torch.get_num_threads() == 2
+    said: list[str] = []
+    assert set_up(CPUS, said.append) == CPUS
+    assert not said
+    assert torch.get_num_threads() == CPUS
     assert torch.are_deterministic_algorithms_enabled()
     assert float(torch.tensor(1e-40) * 1.0) == 0.0
+
+
+def test_set_up_takes_no_more_threads_than_cpus_and_says_so() -> None:
+    said: list[str] = []
+    assert set_up(CPUS + 1, said.append) == CPUS
+    assert said == [f"{CPUS + 1:,} threads asked for, {CPUS:,} granted (logical CPUs of this process)"]
+    assert set_up(CPUS + 1) == torch.get_num_threads() == CPUS
+
+
+def test_set_up_takes_no_more_threads_than_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "_openmp", lambda: SimpleNamespace(omp_get_num_procs=lambda: 8))
+    monkeypatch.setattr(runtime, "_team_size", lambda _, threads: threads - 1)
+    said: list[str] = []
+    assert set_up(4, said.append) == torch.get_num_threads() == 3
+    assert said == ["4 threads asked for, 3 granted (OpenMP)"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "granted", "limit"),
+    [
+        ({}, 8, "logical CPUs of this process"),
+        ({"OMP_THREAD_LIMIT": " 3 "}, 3, "OMP_THREAD_LIMIT=3"),
+        ({"OMP_THREAD_LIMIT": "9"}, 8, "logical CPUs of this process"),
+        ({"OMP_THREAD_LIMIT": "8"}, 8, "logical CPUs of this process, OMP_THREAD_LIMIT=8"),
+        ({"OMP_MAX_ACTIVE_LEVELS": "0"}, 1, "OMP_MAX_ACTIVE_LEVELS=0"),
+        ({"OMP_MAX_ACTIVE_LEVELS": "1"}, 8, "logical CPUs of this process"),
+        ({"OMP_DYNAMIC": "TRUE"}, 1, "OMP_DYNAMIC"),
+        ({"OMP_DYNAMIC": "false"}, 8, "logical CPUs of this process"),
+        *(
+            ({"OMP_THREAD_LIMIT": value}, 8, "logical CPUs of this process")
+            for value in ("", "0", "-1", "1.5", "two", "2,1", "9" * 5000)
+        ),
+    ],
+)
+def test_without_openmp_the_environment_tells_the_limits(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], granted: int, limit: str
+) -> None:
+    monkeypatch.setattr(runtime, "_openmp", lambda: None)
+    monkeypatch.setattr(runtime, "_cpus", lambda: 8)
+    for name in ("OMP_THREAD_LIMIT", "OMP_MAX_ACTIVE_LEVELS", "OMP_DYNAMIC"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    said: list[str] = []
+    assert set_up(1000, said.append) == torch.get_num_threads() == granted
+    assert said == [f"1,000 threads asked for, {granted} granted ({limit})"]
+
+
+def test_a_system_that_does_not_tell_its_cpus_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "_openmp", lambda: None)
+    monkeypatch.setattr(runtime, "_cpus", lambda: None)
+    assert set_up(2) == 1
+
+
+@pytest.mark.parametrize("name", ["GOMP_parallel", "omp_set_dynamic", "sem_post"])
+def test_a_runtime_of_another_kind_is_left_alone(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    whole = ("GOMP_parallel", "omp_get_num_procs", "omp_set_dynamic", "sem_getvalue", "sem_init", "sem_post")
+    there = SimpleNamespace(**dict.fromkeys(whole, 0))
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: there)
+    assert runtime._openmp() == there
+    delattr(there, name)
+    assert runtime._openmp() is None
+
+
+def test_windows_is_not_asked_for_symbols_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "os", SimpleNamespace(name="nt"))
+    assert runtime._openmp() is None
 
 
 FAULTS = """
@@ -97,11 +170,95 @@ def test_set_up_keeps_what_a_step_frees() -> None:
     assert faults["plain"] > 1_000
 
 
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment without the variables of any library."""
+    for name in [name for name in os.environ if name.startswith(runtime._DECIDING)]:
+        monkeypatch.delenv(name)
+    return monkeypatch
+
+
+PLAIN = {
+    "mnist_dvc": __version__,
+    "torch": torch.__version__,
+    "device": "cpu",
+    "cpu": torch.backends.cpu.get_cpu_capability(),
+    "precision": "float32",
+    "threads": 3,
+}
+
+
+@pytest.mark.usefixtures("bare")
 def test_provenance_names_what_decides_the_bits() -> None:
-    record = provenance(params(threads=3).train, CPU, "float32")
-    assert record["threads"] == 3
-    assert record["torch"] == torch.__version__
-    assert set(record) == {"mnist_dvc", "torch", "device", "cpu", "precision", "threads"}
+    record = provenance(3, CPU, "float32")
+    assert list(record.items()) == list(PLAIN.items())
+    assert json.loads(json.dumps(record)) == PLAIN
+
+
+@pytest.mark.usefixtures("bare")
+def test_provenance_does_not_change_by_what_set_up_sets() -> None:
+    set_up(1)
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert provenance(3, CPU, "float32") == PLAIN
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ATEN_CPU_CAPABILITY", "default"),
+        ("CUBLAS_WORKSPACE_CONFIG", ":16:8"),
+        ("DNNL_MAX_CPU_ISA", "AVX2"),
+        ("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-FMA"),
+        ("KMP_DETERMINISTIC_REDUCTION", "true"),
+        ("MKL_CBWR", "COMPATIBLE"),
+        ("MKL_DEBUG_CPU_TYPE", "5"),
+        ("MKL_DOMAIN_NUM_THREADS", "MKL_BLAS=1"),
+        ("MKL_ENABLE_INSTRUCTIONS", "AVX2"),
+        ("NVIDIA_TF32_OVERRIDE", "0"),
+        ("OMP_DYNAMIC", "true"),
+        ("OMP_SCHEDULE", "static"),
+        ("ONEDNN_DEFAULT_FPMATH_MODE", "BF16"),
+        ("ONEDNN_MAX_CPU_ISA", "AVX2"),
+        ("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "1"),
+        ("TORCH_MKLDNN_MATMUL_MIN_DIM", "1"),
+    ],
+)
+def test_provenance_names_a_variable_that_may_choose_kernels(bare: pytest.MonkeyPatch, name: str, value: str) -> None:
+    bare.setenv(name, value)
+    record = provenance(3, CPU, "float32")
+    assert list(record.items()) == [*PLAIN.items(), ("environment", f"{name}={value}")]
+
+
+def test_provenance_names_variables_in_one_order_and_on_one_line(bare: pytest.MonkeyPatch) -> None:
+    bare.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    bare.setenv("OMP_SCHEDULE", "x" * 1000)
+    bare.setenv("MKL_CBWR", "COMPATIBLE\n")
+    first, second, third = provenance(3, CPU, "float32")["environment"].split(" ")
+    assert first == "MKL_CBWR=COMPATIBLE\\n"
+    assert second.startswith("OMP_SCHEDULE=xxx")
+    assert len(second) < 500
+    assert third == "ONEDNN_MAX_CPU_ISA=AVX2"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("GOMP_CPU_AFFINITY", "GOMP_DEBUG", "GOMP_SPINCOUNT", "GOMP_STACKSIZE"),
+        *("MKL_NUM_THREADS", "MKL_VERBOSE", "MKL_VERSION", "ONEDNN_VERBOSE", "ONEDNN_JIT_DUMP", "CUDNN_LOGINFO_DBG"),
+        *("OMP_AFFINITY_FORMAT", "OMP_DISPLAY_AFFINITY", "OMP_DISPLAY_ENV", "OMP_NUM_THREADS", "OMP_PLACES"),
+        *("OMP_PROC_BIND", "OMP_STACKSIZE", "OMP_THREAD_LIMIT", "OMP_WAIT_POLICY", "OPENBLAS_NUM_THREADS"),
+        *("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TORCH_HOME", "PATH", "MKLROOT"),
+    ],
+)
+def test_provenance_leaves_out_what_counts_places_or_shows(bare: pytest.MonkeyPatch, name: str) -> None:
+    bare.setenv(name, "1")
+    assert provenance(3, CPU, "float32") == PLAIN
+
+
+@pytest.mark.parametrize("value", ["/opt/mkl", "-L/opt/mkl -lmkl_rt", r"C:\mkl"])
+def test_provenance_tells_nobody_s_folders(bare: pytest.MonkeyPatch, value: str) -> None:
+    bare.setenv("MKL_HOME", value)
+    assert provenance(3, CPU, "float32") == PLAIN
 
 
 def test_machine_names_what_decides_the_time_and_nobody_s_computer() -> None:

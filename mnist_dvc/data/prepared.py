@@ -1,4 +1,8 @@
-"""digits.npz and manifest.json: the prepared splits as deterministic bytes, verified on the way back in."""
+"""digits.npz and manifest.json: the prepared splits as deterministic bytes, verified on the way back in.
+
+Compressed, the digits take 12 MB, and as much again in DVC's cache and for each study; as safetensors they would take
+55 MB each time, to save 27 lines here and at best 0.15 s of reading.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from mnist_dvc.data.arrays import CLASSES, SIDE, LabelledImages
 from mnist_dvc.data.splits import SPLITS, Part, RawDigits
 from mnist_dvc.errors import DataError
-from mnist_dvc.files import json_bytes, open_regular, read_regular, sha256, write_atomically
+from mnist_dvc.files import json_bytes, open_regular, publish, read_regular, sha256
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +54,7 @@ READ_AT_ONCE = 2**18
 def write_prepared(
     folder: Path, raw: RawDigits, parts: Mapping[str, Part], *, validation: int, seed: int
 ) -> dict[str, Any]:
-    """Write both files, the manifest last, and return the manifest.
+    """Write both files as one, and return the manifest.
 
     Raises:
         OSError: the system refused; whatever stood there before is whole.
@@ -66,8 +70,8 @@ def write_prepared(
     }
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)  # type: ignore[arg-type]  # numpy types **kwds as its own flag, too
-    write_atomically(folder / DIGITS, content.getvalue())
-    write_atomically(folder / MANIFEST, json_bytes(manifest))
+    outputs = {folder / DIGITS: content.getvalue(), folder / MANIFEST: json_bytes(manifest)}
+    publish(outputs, folder / MANIFEST)
     return manifest
 
 
@@ -163,6 +167,11 @@ class Prepared:
             raise DataError(path, "content", got="another spelling", expected="the bytes that `prepare` writes")
         return cls(folder, sha256(content), manifest)
 
+    @staticmethod
+    def files(folder: Path) -> tuple[Path, Path]:
+        """What there is to read in ``folder``."""
+        return folder / DIGITS, folder / MANIFEST
+
     @property
     def dataset(self) -> str:
         """Name of the data set: mnist or mnist-5k."""
@@ -213,53 +222,54 @@ class Prepared:
         return array
 
 
-_DAMAGE = (ValueError, LookupError, EOFError, RuntimeError, OverflowError, zipfile.BadZipFile, zlib.error, struct.error)
-"""What zipfile and zlib raise over a file that is not what it should be."""
+_DAMAGE = (ValueError, LookupError, EOFError, RuntimeError, OverflowError, zipfile.BadZipFile, zlib.error)
+"""What comes of a file that is not what it should be; EOFError of a member that runs past its end, RuntimeError of an
+encrypted one, OverflowError of a header that is too short for its own length.
+"""
 
 
 def _check_directory(file: BinaryIO) -> None:
     """Refuse an archive whose list of members is long or misplaced, before zipfile makes an object of each.
 
-    numpy writes the list at the end, before an end record of 22 bytes, with neither a comment nor the 64-bit form.
+    numpy writes the list at the end, before an end record of 22 bytes.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(max(size - 42, 0))
     tail = file.read().rjust(42, b"\0")
     length, start = struct.unpack("<2I", tail[-10:-2])
-    plain = tail[-22:-18] == b"PK\5\6" and tail[:4] != b"PK\6\7"
-    if not plain or start + length != size - 22 or length > LARGEST_DIRECTORY:
+    last = tail[-22:-18] == b"PK\5\6"  # else zipfile searches for a record with a comment after it
+    only = tail[:4] != b"PK\6\7"  # else zipfile believes another record, of 64 bits
+    if not (last and only and start + length == size - 22 and length <= LARGEST_DIRECTORY):
         raise ValueError("no list of members at the end")
 
 
 def _read_array(member: zipfile.ZipInfo, archive: zipfile.ZipFile, split: _Split, key: str) -> NDArray[Any]:
-    """The array of the manifest's type and shape that ``member`` holds; nothing larger is unpacked.
-
-    Read in parts, so that the bytes are in memory once; numpy's own reader would believe the file's header first.
-    """
+    """The array of the manifest's type and shape that ``member`` holds; nothing larger is unpacked."""
     dtype, shape = split.kind(key)
     array = np.empty(shape, dtype)
     header = member.file_size - array.nbytes
+    # bzip2 and LZMA take memory as they like; an offset too large to seek would be called a fault of the disk.
     if member.compress_type not in {zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED} or member.header_offset > LARGEST_DIGITS:
         raise ValueError("stored in another way")
-    if not 0 < header <= LARGEST_HEADER:
+    if not 0 < header <= LARGEST_HEADER:  # unpacked in one piece
         raise ValueError(f"{member.file_size} bytes unpacked, not {array.nbytes} and a header")
     with archive.open(member) as file:
         _check_header(file.read(header), dtype, shape)
         values, start = array.reshape(-1).view(np.uint8), 0
+        # In parts, for half the memory and two thirds of the time; without a length zipfile unpacks all that there is.
         while chunk := file.read(READ_AT_ONCE):
             values[start : start + len(chunk)] = np.frombuffer(chunk, np.uint8)
             start += len(chunk)
-    if start != array.nbytes:
-        raise ValueError(f"{start} bytes, not {array.nbytes}")
     return array
 
 
 def _check_header(header: bytes, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
     """Compare the header of a .npy file with the one that numpy writes: magic number, version, length, dictionary.
 
+    Other readers, ours not, take from it what the values mean.
     Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
     """
     text = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': {shape}, }}"
     start = b"\x93NUMPY\x01\x00" + (len(header) - 10).to_bytes(2, "little") + text.encode()
-    if not header.startswith(start) or header[len(start) :].strip(b" ") != b"\n":
+    if not header.startswith(start):
         raise ValueError(f"another header than that of {dtype} {shape}")

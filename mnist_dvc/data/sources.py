@@ -241,7 +241,8 @@ def _receive(url: str) -> bytes:
         HTTPException, ValueError: it does not speak HTTP, or leads to something that is no address.
     """
     chunks: SimpleQueue[bytes | Exception] = SimpleQueue()
-    # A thread, because nothing else bounds the time of looking up a name and of an answer that drips in.
+    # A thread, since no timeout of urllib, torchvision, torch.hub or requests ends the look-up of a name or a head that
+    # drips in; torchvision and torch.hub also take an endless file, and all four an endless page of a redirection.
     threading.Thread(target=_pump, args=(url, chunks), daemon=True).start()
     start, content = time.monotonic(), bytearray()
     try:
@@ -279,7 +280,7 @@ def _pump(url: str, chunks: SimpleQueue[bytes | Exception]) -> None:
 
 
 class _Redirect(urllib.request.HTTPRedirectHandler):
-    """Follows a redirection without reading the page that announces it, which may never end."""
+    """Follows a redirection without reading the page that announces it, which may never end; it is always closed."""
 
     def http_error_302(self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any) -> Any:
         """Close the page, then do as usual."""

@@ -15,7 +15,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from safetensors import SafetensorError
 
-from mnist_dvc.errors import ArtifactError
+from mnist_dvc.errors import ArtifactError, DivergedError
 from mnist_dvc.files import BLANK, read_regular, refuse_broken_seal, refuse_other_digest, sealed
 from mnist_dvc.model import NETWORKS
 
@@ -27,7 +27,16 @@ if TYPE_CHECKING:
 
     Networks = Mapping[str, Callable[[float], nn.Module]]
 
-__all__ = ["METADATA_KEY", "Card", "kind_of", "network_of", "read_model", "weights_bytes"]
+__all__ = [
+    "METADATA_KEY",
+    "Card",
+    "kind_of",
+    "network_of",
+    "not_finite",
+    "read_model",
+    "refuse_divergence",
+    "weights_bytes",
+]
 
 METADATA_KEY = "mnist_dvc"
 """The only metadata key: with more than one, safetensors writes them in a random order."""
@@ -62,7 +71,12 @@ _TOLD = TypeAdapter(_Told)
 
 
 def weights_bytes(state: Mapping[str, Tensor], card: Card) -> bytes:
-    """The safetensors file of ``state`` and ``card``: same values, same bytes."""
+    """The safetensors file of ``state`` and ``card``: same values, same bytes.
+
+    Raises:
+        DivergedError: as :func:`refuse_divergence`, so that nothing is written that :func:`read_model` would refuse.
+    """
+    refuse_divergence(state)
     told = {"schema": SCHEMA, "sha256": BLANK, "card": asdict(card)}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     return sealed(safetensors.torch.save(tensors, metadata={METADATA_KEY: json.dumps(told)}))
@@ -117,11 +131,30 @@ def network_of(card: Card, state: Mapping[str, Tensor], where: Path, networks: N
         if got.get(name) != wanted.get(name):
             told, expected = got.get(name, "nothing"), wanted.get(name, "nothing")
             raise ArtifactError(where, f"tensor {name[:80]!r} of {card.network}", got=told, expected=expected)
-    for name, tensor in state.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise ArtifactError(where, f"tensor {name!r}", got="NaN or infinity", expected="finite numbers")
+    broken = not_finite(state)
+    if broken is not None:
+        raise ArtifactError(where, f"tensor {broken!r}", got="NaN or infinity", expected="finite numbers")
     model.load_state_dict(state)
     return model.eval()
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """Name of the first tensor that holds NaN or infinity, None if none does; integers are finite."""
+    return next((name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())), None)
+
+
+def refuse_divergence(tensors: Mapping[str, Tensor]) -> None:
+    """End a training here rather than write what no reader of ours takes back.
+
+    Raises:
+        DivergedError: a tensor holds NaN or infinity.
+    """
+    broken = not_finite(tensors)
+    if broken is not None:
+        raise DivergedError(
+            f"training diverged: tensor {broken!r}: got NaN or infinity, expected finite numbers; try a smaller "
+            "train.learning_rate"
+        )
 
 
 def kind_of(value: object) -> str:

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import torch
 
 from mnist_dvc.data.digits import Digits
-from mnist_dvc.data.prepared import Prepared
 from mnist_dvc.describe import parameter_count
 from mnist_dvc.errors import ArtifactError
-from mnist_dvc.files import csv_bytes, exclusive, json_bytes, read_regular, write_atomically
+from mnist_dvc.files import csv_bytes, exclusive, json_bytes, publish, read_regular, refuse_other_digest
 from mnist_dvc.inference import logits_of
 from mnist_dvc.metrics import Predictions, scores
-from mnist_dvc.model.weights import Card, read_model
 from mnist_dvc.report.figures import confusion_figure, curves_figure, mistakes_figure
 from mnist_dvc.report.text import per_cent
-from mnist_dvc.runtime import set_up
+from mnist_dvc.running.published import published
 from mnist_dvc.training.events import HISTORY_COLUMNS
 
 if TYPE_CHECKING:
@@ -31,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
+METRICS = "metrics.json"
 LARGEST_HISTORY = 2 * 2**20
 """Bytes; 10,000 epochs, the most that the params allow, take half of it."""
 
@@ -39,7 +37,9 @@ def evaluate(params: Params, paths: Paths) -> None:
     """Score the published model on the test split, on the CPU in float32, and write every output of the stage.
 
     Raises:
-        ArtifactError: the model or the history is missing or damaged, or the model learned from another data set.
+        ArtifactError: the model or the history is missing or damaged, they are not of one training, or the model is of
+            another network than ``model.name`` or learned from other digits.
+        ChangedError: what was read stands there no more.
         DataError: the prepared digits are missing or damaged.
         BusyError: another process works in this workspace.
         OSError: an output cannot be written.
@@ -49,40 +49,28 @@ def evaluate(params: Params, paths: Paths) -> None:
 
 
 def _evaluate(params: Params, paths: Paths) -> None:
-    set_up(params.evaluate.threads)
-    model, card = read_model(paths.model)
-    prepared = Prepared.open(paths.prepared)
-    _check_same_data(card, prepared, paths.model)
-    history = _read_history(paths.history)
-    test = prepared.read("test")
-    predictions = _predict(model, Digits.on(torch.device("cpu"), test), params.evaluate.batch_size, paths.model)
-    result = {"dataset": card.dataset, **asdict(scores(predictions)), "parameters": parameter_count(model)}
+    chosen = params.evaluate
+    taken = published(__name__, params, "evaluate", paths, threads=chosen.threads, others=(paths.history,))
+    history = _read_history(paths.history, paths.sums)
+    test = taken.prepared.read("test")
+    predictions = _predict(taken.model, Digits.on(torch.device("cpu"), test), chosen.batch_size, paths.model)
+    dataset = taken.card.dataset
+    result = {"dataset": dataset, **asdict(scores(predictions)), "parameters": parameter_count(taken.model)}
     outputs = {
         "predictions.csv": _predictions_csv(predictions),
         "classes.csv": csv_bytes(("class", "precision", "recall", "f1", "images"), predictions.per_class()),
         "curves.png": curves_figure(history),
         "confusion.png": confusion_figure(predictions.confusion_KK()),
-        "mistakes.png": mistakes_figure(test.images_NHW, predictions, params.evaluate.mistakes),
-        "metrics.json": json_bytes(result),
+        "mistakes.png": mistakes_figure(test.images_NHW, predictions, chosen.mistakes),
+        METRICS: json_bytes(result),
     }
-    for name, content in outputs.items():
-        write_atomically(paths.test_report / name, content)
+    with taken.inputs.publishing():
+        publish({paths.test_report / name: content for name, content in outputs.items()}, paths.test_report / METRICS)
     print(
-        f"Test accuracy: {per_cent(result['accuracy'])} on {card.dataset} ({result['errors']} errors in "
+        f"Test accuracy: {per_cent(result['accuracy'])} on {dataset} ({result['errors']} errors in "
         f"{result['images']:,} images; 95 % interval {per_cent(result['accuracy_low'])} to "
         f"{per_cent(result['accuracy_high'])})  ->  {paths.test_report}"
     )
-
-
-def _check_same_data(card: Card, prepared: Prepared, where: Path) -> None:
-    """Refuse test images that the model may have learned from: the sample's are all among MNIST's training images."""
-    if (card.dataset, card.data_digest) != (prepared.dataset, prepared.digest):
-        raise ArtifactError(
-            where,
-            "data it was trained on",
-            got=f"{card.dataset} ({card.data_digest[:12]})",
-            expected=f"the prepared {prepared.dataset} ({prepared.digest[:12]}); run `train` again",
-        )
 
 
 def _predict(model: torch.nn.Module, test: Digits, batch_size: int, where: Path) -> Predictions:
@@ -102,34 +90,13 @@ def _predictions_csv(predictions: Predictions) -> bytes:
     )
 
 
-def _read_history(path: Path) -> dict[str, list[float]]:
+def _read_history(path: Path, sums: Path) -> dict[str, list[float]]:
     """The columns of history.csv by name, without those that are empty.
 
     Raises:
-        ArtifactError: the file is missing or holds something else.
+        ArtifactError: the file is missing, or not to the byte the one that ``sums`` tells of.
     """
     content = read_regular(path, LARGEST_HISTORY, ArtifactError, "the history that `train` writes")
-    try:
-        header, *rows = list(csv.reader(io.StringIO(content.decode("utf-8"), newline=""), strict=True)) or [[]]
-    except (ValueError, csv.Error) as error:
-        raise ArtifactError(path, "content", got=error, expected="rows of numbers under a header") from error
-    if tuple(header) != HISTORY_COLUMNS:
-        raise ArtifactError(path, "header", got=",".join(header), expected=",".join(HISTORY_COLUMNS))
-    for number, row in enumerate(rows, start=1):
-        if len(row) != len(header):
-            raise ArtifactError(path, f"row {number}", got=f"{len(row)} cells", expected=len(header))
-    columns = {name: [row[column] for row in rows] for column, name in enumerate(header)}
-    try:
-        history = {name: [_finite(cell) for cell in cells] for name, cells in columns.items() if any(cells)}
-    except ValueError as error:
-        raise ArtifactError(path, "content", got=error, expected="finite numbers") from error
-    if not rows or history.get("epoch") != list(range(1, len(rows) + 1)):
-        raise ArtifactError(path, "epochs", got="gaps or none", expected="1, 2, 3, ...")
-    return history
-
-
-def _finite(cell: str) -> float:
-    number = float(cell)
-    if not math.isfinite(number):
-        raise ValueError(cell)
-    return number
+    refuse_other_digest(path, content, sums)  # so what follows is a history, and that of this model
+    rows = list(csv.DictReader(io.StringIO(content.decode("utf-8"))))
+    return {name: [float(row[name]) for row in rows] for name in HISTORY_COLUMNS if rows[0][name]}

@@ -8,19 +8,16 @@ import numpy as np
 import torch
 
 from mnist_dvc.data.digits import Digits
-from mnist_dvc.data.prepared import Prepared
 from mnist_dvc.errors import ArtifactError
-from mnist_dvc.files import exclusive, own_sums, recorded_sha256, sha256sums, write_atomically
+from mnist_dvc.files import exclusive, own_sums, publish, sha256sums
 from mnist_dvc.inference import logits_of
-from mnist_dvc.model.weights import read_model
 from mnist_dvc.onnx import onnx_bytes
-from mnist_dvc.runtime import set_up
+from mnist_dvc.running.published import Published, published
 from mnist_dvc.serving import OnnxModel
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from mnist_dvc.model.weights import Card
     from mnist_dvc.params import Params
     from mnist_dvc.paths import Paths
 
@@ -37,7 +34,9 @@ def export(params: Params, paths: Paths) -> None:
     The images are those for validation, or to train on where there are none; never those of the test.
 
     Raises:
-        ArtifactError: the model is missing, damaged or not the recorded one, or the answers differ.
+        ArtifactError: the model is missing, damaged or not the recorded one, of another network than ``model.name`` or
+            of other digits, or the answers differ.
+        ChangedError: what was read stands there no more.
         DataError: the prepared digits are missing or damaged.
         BusyError: another process works in this workspace.
         OSError: the file cannot be written.
@@ -47,36 +46,31 @@ def export(params: Params, paths: Paths) -> None:
 
 
 def _export(params: Params, paths: Paths) -> None:
-    set_up(threads=1)
-    model, card = read_model(paths.model)
-    properties = _properties(card, paths)
-    prepared = Prepared.open(paths.prepared)
-    split = "validation" if "validation" in prepared else "train"
-    digits = Digits.on(torch.device("cpu"), prepared.read(split))
+    taken = published(__name__, params, "export", paths, threads=1)
+    split = "validation" if "validation" in taken.prepared else "train"
+    digits = Digits.on(torch.device("cpu"), taken.prepared.read(split))
     digits = Digits(digits.images_N1HW[:MOST_IMAGES], digits.labels_N[:MOST_IMAGES])
-    content = onnx_bytes(model, params.export.opset, properties)
-    difference = _difference(content, model, digits, paths)
+    content = onnx_bytes(taken.model, params.export.opset, _properties(taken))
+    difference = _difference(content, taken.model, digits, paths)
     if not difference <= params.export.tolerance:  # NaN is not, either
         expected = f"at most {params.export.tolerance:g} from PyTorch's"
         raise ArtifactError(paths.onnx, "logits", got=f"a difference of {difference:.2g}", expected=expected)
-    write_atomically(own_sums(paths.onnx), sha256sums({paths.onnx.name: content}))  # first: without it none is believed
-    write_atomically(paths.onnx, content)
+    sums = own_sums(paths.onnx)
+    with taken.inputs.publishing():
+        publish({paths.onnx: content, sums: sha256sums({paths.onnx.name: content})}, sums)
     print(
-        f"Exported {card.network}: {len(content) / 1000:.1f} KB, opset {params.export.opset}, logits within "
+        f"Exported {taken.card.network}: {len(content) / 1000:.1f} KB, opset {params.export.opset}, logits within "
         f"{difference:.1e} of PyTorch's on {len(digits):,} {split} images  ->  {paths.onnx}"
     )
 
 
-def _properties(card: Card, paths: Paths) -> dict[str, str]:
-    """What the file says of itself; :func:`read_model` has compared the model with the digest on record."""
-    recorded = recorded_sha256(paths.model)
-    if recorded is None:
-        raise ArtifactError(paths.sums, "file", got="nothing", expected="the digests that `train` writes")
+def _properties(taken: Published) -> dict[str, str]:
+    """What the file says of itself."""
     return {
-        "network": card.network,
-        "dataset": card.dataset,
-        "data_digest": card.data_digest,
-        "model_sha256": recorded,
+        "network": taken.card.network,
+        "dataset": taken.card.dataset,
+        "data_digest": taken.card.data_digest,
+        "model_sha256": taken.sha256,
     }
 
 

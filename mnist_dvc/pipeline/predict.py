@@ -18,6 +18,7 @@ from mnist_dvc.image import LARGEST_FILE, Picture, parse_picture, read_picture
 from mnist_dvc.pretrained import released_model
 from mnist_dvc.report.answers import answers_table
 from mnist_dvc.serving import read_onnx
+from mnist_dvc.streams import delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -50,6 +51,7 @@ def predict(sources: Iterable[str], model_path: Path, *, as_json: bool) -> None:
     Raises:
         ArtifactError: the model is missing or damaged.
         ImageError: after all answers, if any of them was a refusal.
+        OSError: standard output takes no more.
     """
     logits = _logits_in_onnx(model_path) if model_path.suffix == ".onnx" else _logits_in_torch(model_path)
     pictures = (found for source in sources for found in _pictures(source))
@@ -203,9 +205,16 @@ def _answer(probabilities_K: list[float], *, inverted: bool) -> dict[str, Any]:
 
 
 def _show(answers: list[dict[str, Any]], *, as_json: bool) -> None:
-    """Print ``answers`` at once: who reads them through a pipe must not lag behind, nor be missed if gone."""
-    if as_json:
-        print(*(json.dumps(answer, allow_nan=False) for answer in answers), sep="\n", flush=True)
-        return
-    Console(highlight=False).print(answers_table(answers))
-    sys.stdout.flush()
+    """Print ``answers`` at once: who reads them through a pipe must not lag behind, nor be missed if gone.
+
+    Raises:
+        OSError: standard output takes no more.
+    """
+    with delivery() as output:
+        if as_json:
+            output.write("".join(f"{json.dumps(answer, allow_nan=False)}\n" for answer in answers))
+            return
+        console = Console(highlight=False)
+        with console.capture() as table:  # on its own it would end the process where a pipe is not read on
+            console.print(answers_table(answers))
+        output.write(table.get())

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict, astuple
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from mnist_dvc.data.prepared import Prepared
-from mnist_dvc.files import check_writable, csv_bytes, exclusive, json_bytes, sha256sums, write_atomically
-from mnist_dvc.model.weights import Card, weights_bytes
+from mnist_dvc.files import check_writable, csv_bytes, exclusive, json_bytes, name_in, publish, sha256sums
+from mnist_dvc.model.weights import weights_bytes
 from mnist_dvc.report.console import ConsoleReport
 from mnist_dvc.report.tensorboard import TensorBoardReport
 from mnist_dvc.report.text import duration, per_cent
-from mnist_dvc.running.interruption import Interruption
-from mnist_dvc.running.resumable import ResumableTraining
-from mnist_dvc.running.run import SNAPSHOT_EVERY, follow, identity, job_of, metrics_of
+from mnist_dvc.running.run import SNAPSHOT_EVERY, Beginning, Report, Trained, metrics_of, trained, warn
 from mnist_dvc.training.checkpoint import checkpoint_bytes
-from mnist_dvc.training.engine import Training
-from mnist_dvc.training.events import HISTORY_COLUMNS, EpochRow, Finished
-from mnist_dvc.training.snapshot import SnapshotFolder
+from mnist_dvc.training.events import HISTORY_COLUMNS, EpochRow
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from mnist_dvc.params import Params
@@ -34,8 +29,6 @@ __all__ = ["train"]
 def train(params: Params, paths: Paths, *, fresh: bool = False, snapshot_every: float = SNAPSHOT_EVERY) -> None:
     """Train the network of ``params``, show how it goes, and write every output of the stage.
 
-    An unfinished training of the same params, data, code and machine is gone on with, to the same bits.
-
     Args:
         params: the whole of params.yaml; the sections ``model`` and ``train`` are read.
         paths: the workspace.
@@ -43,62 +36,63 @@ def train(params: Params, paths: Paths, *, fresh: bool = False, snapshot_every: 
         snapshot_every: seconds between two snapshots within an epoch; there is one at each epoch's end anyway.
 
     Raises:
-        ParamsError: the network's name is unknown, a batch is larger than the training set, or there are no teachers'
-            answers for ``train.distillation``.
-        DeviceError: the device of ``params`` is absent.
-        DataError: the prepared digits are missing or damaged.
-        ArtifactError: there are several snapshots and none of them is whole, or the teachers' answers are damaged.
-        BusyError: another process works in this workspace.
-        DivergedError: a loss or gradient is not finite; nothing is published.
-        StoppedError: a signal came; a snapshot was saved.
-        OSError: an output cannot be written.
+        as :func:`mnist_dvc.running.run.trained`; BusyError: another process works in this workspace;
+        ChangedError: what was read stands there no more; OSError: an output cannot be written.
     """
-    with exclusive(paths.state, "mnist-dvc train"), Interruption() as interruption:
-        job, card = job_of(params, Prepared.open(paths.prepared), paths.teaching)
+
+    def reports(beginning: Beginning) -> list[Report]:
+        run = _run(paths, beginning.network, beginning.began)
+        return [ConsoleReport(), TensorBoardReport(run, beginning.epochs_done, say=warn)]
+
+    with exclusive(paths.state, "mnist-dvc train"):
         for path in (*paths.of_training, paths.dated_checkpoints / "any"):
             check_writable(path)
-        snapshots = SnapshotFolder(paths.state / "resume", identity(params, job, card))
-        if fresh:
-            snapshots.clear()
-        training = Training(job)
-        resumable = ResumableTraining(training, snapshots, interruption, snapshot_every=snapshot_every)
-        resumable.restore()
-        began = f"{resumable.began:%Y%m%d_%H%M%S}"
-        run = paths.runs / f"{began}_{card.network}"
-        with ConsoleReport() as console, TensorBoardReport(run, training.epochs_done, say=_warn) as curves:
-            finished = follow(resumable.events(), console.handle, curves.handle)
-        written = _publish(finished, params, card, paths, began)
-        resumable.finish()
-    _say_done(finished, resumable.seconds, [*written, run])
+        with trained(
+            __name__,
+            params,
+            ("model", "train"),
+            prepared=paths.prepared,
+            teaching=paths.teaching,
+            state=paths.state,
+            reports=reports,
+            fresh=fresh,
+            snapshot_every=snapshot_every,
+        ) as done:
+            written = _publish(done, params, paths)
+    _say_done(done, [*written, _run(paths, done.card.network, done.began)])
 
 
-def _warn(line: str) -> None:
-    print(f"train: {line}", file=sys.stderr)
+def _run(paths: Paths, network: str, began: datetime) -> Path:
+    """The TensorBoard folder of a training."""
+    return paths.runs / f"{_stamp(began)}_{network}"
 
 
-def _publish(finished: Finished, params: Params, card: Card, paths: Paths, began: str) -> list[Path]:
-    """Write all outputs, the tracked ones first; returns their paths."""
-    last = finished.history[-1]
-    state = finished.model.state_dict()
+def _stamp(began: datetime) -> str:
+    return f"{began:%Y%m%d_%H%M%S}"
+
+
+def _publish(done: Trained, params: Params, paths: Paths) -> list[Path]:
+    """Write all outputs as one, and return their paths."""
+    history = done.finished.history
+    state = done.finished.model.state_dict()
     checkpoint = checkpoint_bytes(
         model_state=state,
-        raw_model_state=finished.raw_model_state,
-        optimizer_state=finished.optimizer_state,
-        history=finished.history,
-        about=asdict(card) | {"params": params.model_dump(include={"model", "train"})},
+        raw_model_state=done.finished.raw_model_state,
+        optimizer_state=done.finished.optimizer_state,
+        history=history,
+        about=asdict(done.card) | {"params": params.model_dump(include={"model", "train"})},
     )
-    dated = f"mnist_model_{began}_acc{_accuracy_in_name(last)}.pth"
-    weights = weights_bytes(state, card)
-    outputs = {
-        paths.model: weights,
+    tracked = {
+        paths.model: weights_bytes(state, done.card),
         paths.checkpoint: checkpoint,
-        paths.sums: sha256sums({paths.model.name: weights, paths.checkpoint.name: checkpoint}),
-        paths.history: csv_bytes(HISTORY_COLUMNS, map(astuple, finished.history)),
-        paths.train_metrics: json_bytes(metrics_of(finished, card)),
-        paths.dated_checkpoints / dated: checkpoint,
+        paths.history: csv_bytes(HISTORY_COLUMNS, map(astuple, history)),
+        paths.train_metrics: json_bytes(metrics_of(done)),
     }
-    for path, content in outputs.items():
-        write_atomically(path, content)
+    dated = f"mnist_model_{_stamp(done.began)}_acc{_accuracy_in_name(history[-1])}.pth"
+    sums = sha256sums({name_in(paths.sums, path): content for path, content in tracked.items()})
+    outputs = tracked | {paths.sums: sums, paths.dated_checkpoints / dated: checkpoint}
+    with done.inputs.publishing():
+        publish(outputs, paths.sums)
     return list(outputs)
 
 
@@ -107,10 +101,10 @@ def _accuracy_in_name(row: EpochRow) -> str:
     return "none" if row.val_accuracy is None else f"{100 * row.val_accuracy:.2f}"
 
 
-def _say_done(finished: Finished, seconds: float, written: list[Path]) -> None:
+def _say_done(done: Trained, written: list[Path]) -> None:
     console = Console(highlight=False)
-    accuracy = finished.history[-1].val_accuracy
+    accuracy = done.finished.history[-1].val_accuracy
     result = "No validation images." if accuracy is None else f"Validation accuracy: {per_cent(accuracy)}"
-    console.print(f"Training completed. {result}  ({duration(seconds)})")
+    console.print(f"Training completed. {result}  ({duration(done.seconds)})")
     for path in written:
         console.print(f"  {path}", soft_wrap=True)

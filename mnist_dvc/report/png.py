@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -16,13 +14,12 @@ DPI = 120
 
 
 def png_bytes(figure: Figure, about: str | None = None) -> bytes:
-    """PNG without the library's name and version in it, so that only the picture decides the bytes.
+    """PNG without matplotlib's name and version, which ``savefig`` alone would write, so the picture decides the bytes.
 
     Args:
         figure: what to draw.
         about: kept in the file as its ``Description``, if given.
     """
-    FigureCanvasAgg(figure)
     buffer = io.BytesIO()
     metadata = {"Software": None} | ({} if about is None else {"Description": about})
     figure.savefig(buffer, format="png", dpi=DPI, metadata=metadata)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_dvc.codebase import changed_since_begun, code_digest
 from mnist_dvc.errors import ChangedError
-from mnist_dvc.files import file_sha256
+from mnist_dvc.files import file_sha256, json_bytes, sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Inputs"]
 
-AGAIN = "put it back, or run the same command again; nothing was published"
+AGAIN = "put it back or start again; what was done so far is kept for the former"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,10 @@ class Inputs:
 
     stage: str
     """The module of the stage, such as ``mnist_dvc.pipeline.train``: its code is that and all that it imports."""
-    params: Params
+    params: Params | None
+    """None for a stage that reads none."""
     sections: tuple[str, ...]
-    """The sections of the params that the stage reads."""
+    """The sections of the params that the stage reads, or single keys, such as ``train.threads``."""
     files: Mapping[Path, str | None]
     """SHA-256 of each file that it reads, by path; None for one that is not there or not to be read."""
     machine: Mapping[str, Any]
@@ -43,8 +44,8 @@ class Inputs:
     def of(
         cls,
         stage: str,
-        params: Params,
-        sections: tuple[str, ...],
+        params: Params | None = None,
+        sections: tuple[str, ...] = (),
         files: tuple[Path, ...] = (),
         machine: Mapping[str, Any] | None = None,
     ) -> Inputs:
@@ -53,16 +54,21 @@ class Inputs:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The same for every run that must give the same bits, as plain JSON values: the name of what is kept for one.
+        """The same for every run that must give the same bits, as plain JSON values: what is kept for one bears it.
 
         Where a file lies decides nothing, so files count by their names and contents.
         """
         return {
-            "params": {name: getattr(self.params, name).model_dump() for name in self.sections},
+            "params": _values(self.params, self.sections),
             "files": [[path.name, digest] for path, digest in self.files.items()],
             "code": code_digest(self.stage),
             "machine": dict(self.machine),
         }
+
+    @property
+    def name(self) -> str:
+        """The identity as the name of a folder."""
+        return sha256(json_bytes(self.identity))[:16]
 
     @contextlib.contextmanager
     def publishing(self) -> Iterator[None]:
@@ -81,24 +87,29 @@ class Inputs:
         Raises:
             ChangedError: at the first difference.
         """
-        again = self.params.read_again()
-        for name in self.sections:
-            before, now = getattr(self.params, name).model_dump(), getattr(again, name).model_dump()
-            for key, value in _leaves(before, name):
-                got = dict(_leaves(now, name))[key]
-                if got != value:
-                    raise ChangedError(self.params.source, key, got=got, expected=f"{value}, as it was read; {AGAIN}")
+        if self.params is not None:
+            self._refuse_changed_params(self.params)
         for path, digest in self.files.items():
             if file_sha256(path) != digest:
                 raise ChangedError(path, "content", got="another", expected=f"the one that was read; {AGAIN}")
         for path in changed_since_begun(self.stage):
             raise ChangedError(path, "code", got="another", expected=f"the one that ran; {AGAIN}")
 
+    def _refuse_changed_params(self, params: Params) -> None:
+        now = _values(params.read_again(), self.sections)
+        for key, value in _values(params, self.sections).items():
+            if now[key] != value:
+                raise ChangedError(params.source, key, got=now[key], expected=f"{value}, as it was read; {AGAIN}")
 
-def _leaves(section: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) of all that a section holds."""
+
+def _values(params: Params | None, sections: tuple[str, ...]) -> dict[str, Any]:
+    """The values of ``sections`` by their dotted keys."""
+    whole = {} if params is None else _flat(params.model_dump())
+    return {key: value for key, value in whole.items() if any(f"{key}.".startswith(f"{name}.") for name in sections)}
+
+
+def _flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
     for key, value in section.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}.{key}")
-        else:
-            yield f"{prefix}.{key}", value
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat

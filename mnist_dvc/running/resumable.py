@@ -7,7 +7,7 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from mnist_dvc.errors import ArtifactError, StoppedError
+from mnist_dvc.errors import ArtifactError, StoppedError, one_line
 from mnist_dvc.files import check_writable
 from mnist_dvc.training.events import EpochEnded, Stepped
 from mnist_dvc.training.snapshot import Snapshot
@@ -54,33 +54,42 @@ class ResumableTraining:
         return self._seconds_before + time.perf_counter() - self._clock
 
     def restore(self) -> None:
-        """Go on from the newest whole snapshot, if there is one, and say so.
+        """Go on from the newest snapshot that can be read and is whole, if there is one, and say so.
 
         Raises:
             ArtifactError: there are several and none is whole, so that hours may be lost by starting anew.
+            OSError: there are several and the system refused to read every one of them.
         """
-        paths = self._snapshots.paths()
-        for path in paths:
+        skipped: list[ArtifactError | OSError] = []
+        for path in self._snapshots.paths():
             try:
                 snapshot = self._snapshots.read(path)
                 self._training.restore(snapshot.state)
-            except ArtifactError as error:
-                print(f"train: skipped a snapshot: {error}", file=sys.stderr)
+            except (ArtifactError, OSError) as error:
+                words = error.problem if isinstance(error, ArtifactError) else one_line(error.strerror or error)
+                print(f"train: skipped a snapshot: {one_line(path, 1024)}: {words}", file=sys.stderr)
+                skipped.append(error)
             else:
                 self._began, self._seconds_before = snapshot.began, snapshot.seconds
                 print(f"Resuming from {path}")
                 return
-        if len(paths) > 1:
-            raise ArtifactError(
-                self._snapshots.path,
-                "snapshots",
-                got=f"{len(paths)}, none of them whole",
-                expected="a whole one; remove the folder to start anew",
-            )
+        if len(skipped) > 1:
+            raise self._none_taken(skipped)
         others = self._snapshots.others()
         if others:
             names = ", ".join(map(str, others))
             print(f"Starting anew: the training in {names} is unfinished and has other params, data, code or machine")
+
+    def _none_taken(self, skipped: list[ArtifactError | OSError]) -> ArtifactError | OSError:
+        """What to end with: the system's own error if it was all that was met, else that none is whole."""
+        if all(isinstance(error, OSError) for error in skipped):
+            return skipped[0]
+        return ArtifactError(
+            self._snapshots.path,
+            "snapshots",
+            got=f"{len(skipped)}, none of them whole",
+            expected="a whole one; remove the folder to start anew",
+        )
 
     def events(self) -> Iterator[Event]:
         """The events of the training; a signal ends them after the step that it fell into.

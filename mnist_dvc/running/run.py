@@ -1,29 +1,35 @@
-"""One training as the stages run it: params and digits to a job, the job to its last event, its results to bytes."""
+"""One training, whoever asks for it: params and digits to a job, snapshots on the way, reports of it, its results."""
 
 from __future__ import annotations
 
+import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import torch
 
 from mnist_dvc.data.digits import Digits
 from mnist_dvc.data.prepared import Prepared
 from mnist_dvc.describe import parameter_count
+from mnist_dvc.errors import DivergedError
+from mnist_dvc.inference import logits_of
 from mnist_dvc.model import NETWORKS, build
 from mnist_dvc.model.weights import Card
 from mnist_dvc.randomness import generator
-from mnist_dvc.report.console import ConsoleReport
+from mnist_dvc.running.inputs import Inputs
 from mnist_dvc.running.interruption import Interruption
 from mnist_dvc.running.resumable import ResumableTraining
-from mnist_dvc.runtime import choose_device, choose_precision, code_digest, provenance, set_up
+from mnist_dvc.runtime import choose_device, choose_precision, provenance, set_up
 from mnist_dvc.training.engine import Job, Training
 from mnist_dvc.training.events import Finished
 from mnist_dvc.training.snapshot import SnapshotFolder
 from mnist_dvc.training.teaching import read_teaching
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from torch import nn
@@ -33,115 +39,178 @@ if TYPE_CHECKING:
 
     Networks = Mapping[str, Callable[[float], nn.Module]]
 
-__all__ = ["SNAPSHOT_EVERY", "follow", "identity", "job_of", "metrics_of", "trained"]
+__all__ = ["SNAPSHOT_EVERY", "Beginning", "Report", "Trained", "metrics_of", "trained", "warn"]
 
 SNAPSHOT_EVERY = 30.0
 """Seconds; at most so much work is lost with a process that is killed."""
+PROBE = 250
+"""Training images that the result must have an answer to."""
 
 
-def job_of(
-    params: Params,
-    prepared: Prepared,
-    teaching: Path,
-    networks: Networks = NETWORKS,
-) -> tuple[Job, Card]:
-    """What is to be trained on this machine, and what will be said of it.
+class Report(Protocol):
+    """Something that a training is told on: a context manager that receives its events."""
 
-    Args:
-        params: the whole of a params file; the sections ``model`` and ``train`` are read.
-        prepared: the digits.
-        teaching: the answers of teachers, read only if ``train.distillation`` asks for them.
-        networks: the registry that ``model.name`` is looked up in.
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_: object) -> None: ...
+    def handle(self, event: Event) -> None:
+        """Take note of ``event``."""
 
-    Raises:
-        ParamsError: the network's name is unknown, a batch is larger than the training set, or the answers do not fit.
-        DeviceError: the device of ``params`` is absent.
-        DataError: the prepared digits are damaged.
-        ArtifactError: the answers are missing, damaged or about other digits.
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What a report may want to know before the first event.
+
+    ``began`` is when the first process of the training did, in local time; ``epochs_done`` are those of earlier ones.
     """
-    device = choose_device(params.train.device)
-    precision = choose_precision(params.train.precision, device)
-    set_up(params.train.threads)
-    job = Job(
-        model=build(params.model, generator(params.train.seed, "weights"), networks).to(device),
-        digits=Digits.on(device, prepared.read("train")),
-        validation=Digits.on(device, prepared.read("validation")) if "validation" in prepared else None,
-        params=params.train,
-        precision=precision,
-        teaching=read_teaching(teaching, prepared.digest).to(device) if params.train.distillation else None,
-    )
-    card = Card(
-        network=params.model.name,
-        parameters=parameter_count(job.model),
-        dataset=prepared.dataset,
-        data_digest=prepared.digest,
-        provenance=provenance(params.train, device, precision),
-    )
-    return job, card
 
-
-def identity(params: Params, job: Job, card: Card) -> dict[str, Any]:
-    """All that decides the bits of the result: only a snapshot of the same is gone on from."""
-    return {
-        "params": {"model": params.model.model_dump(), "train": params.train.model_dump()},
-        "data": card.data_digest,
-        "teaching": None if job.teaching is None else job.teaching.digest,
-        "code": code_digest(),
-        "machine": card.provenance,
-    }
+    network: str
+    began: datetime
+    epochs_done: int
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A training that has ended: its last event, what is to be said of the model, and how long it took.
+    """A training that has ended: its last event, what is to be said of the model, and what it came from.
 
-    ``seconds`` are those from opening the digits to the last step, over all the processes that it took.
+    ``seconds`` are those from opening the digits to the last step, over all the processes that it took. Whoever
+    publishes does so within ``inputs.publishing()``.
     """
 
     finished: Finished
     card: Card
     seconds: float
+    began: datetime
+    inputs: Inputs
+    prepared: Prepared
 
 
 @contextmanager
-def trained(params: Params, prepared: Path, state: Path, *, teaching: Path, networks: Networks) -> Iterator[Trained]:
-    """Train in this process, told on the console, with snapshots in ``state``, which the caller holds the lock of.
+def trained(
+    stage: str,
+    params: Params,
+    sections: tuple[str, ...],
+    *,
+    prepared: Path,
+    teaching: Path,
+    state: Path,
+    reports: Callable[[Beginning], Sequence[Report]],
+    networks: Networks = NETWORKS,
+    fresh: bool = False,
+    snapshot_every: float = SNAPSHOT_EVERY,
+) -> Iterator[Trained]:
+    """Train in this process, to be used with the lock of ``state`` held; the body publishes.
 
-    The body publishes; the snapshots are forgotten only when it is through.
+    An unfinished training of the same inputs is gone on with, to the same bits; its snapshots are forgotten only when
+    the body is through.
+
+    Args:
+        stage: the module that asks, such as ``mnist_dvc.pipeline.train``.
+        params: the whole of a params file.
+        sections: those that the stage reads, ``model`` and ``train`` among them.
+        prepared: folder of the prepared digits.
+        teaching: the answers of teachers, read only if ``train.distillation`` asks for them.
+        state: folder of the snapshots.
+        reports: what the training is told on, each entered before its first event and left after its last.
+        networks: the registry that ``model.name`` is looked up in.
+        fresh: start anew, whatever snapshots there are.
+        snapshot_every: seconds between two snapshots within an epoch; there is one at each epoch's end anyway.
 
     Raises:
-        as :func:`job_of`; StoppedError: a signal came; DivergedError: a loss or gradient is not finite.
+        ParamsError: the network's name is unknown, a batch is larger than the training set, or the answers do not fit.
+        DeviceError: the device of ``params`` is absent.
+        DataError: the prepared digits are missing or damaged.
+        ArtifactError: there are several snapshots and none of them is whole; or the answers are missing, damaged or
+            about other digits.
+        DivergedError: a loss, a gradient or a weight is not finite, or the result has no answers.
+        StoppedError: a signal came; a snapshot was saved.
+        OSError: a snapshot cannot be written.
     """
-    began = time.perf_counter()
     with Interruption() as interruption:
-        job, card = job_of(params, Prepared.open(prepared), teaching, networks)
-        snapshots = SnapshotFolder(state / "resume", identity(params, job, card))
-        loaded = time.perf_counter() - began
-        resumable = ResumableTraining(Training(job), snapshots, interruption, snapshot_every=SNAPSHOT_EVERY)
+        device = choose_device(params.train.device)
+        precision = choose_precision(params.train.precision, device)
+        threads = set_up(params.train.threads, warn)
+        files = (*Prepared.files(prepared), *([teaching] if params.train.distillation else []))
+        inputs = Inputs.of(stage, params, sections, files, provenance(threads, device, precision))
+        clock = time.perf_counter()
+        digits = Prepared.open(prepared)
+        job = _job(params, digits, teaching, networks, device)
+        snapshots = SnapshotFolder(state / "resume", inputs.identity)
+        if fresh:
+            snapshots.clear()
+        training = Training(job)
+        loaded = time.perf_counter() - clock
+        resumable = ResumableTraining(training, snapshots, interruption, snapshot_every=snapshot_every)
         resumable.restore()
-        with ConsoleReport() as console:
-            finished = follow(resumable.events(), console.handle)
-        yield Trained(finished, card, loaded + resumable.seconds)
+        beginning = Beginning(params.model.name, resumable.began, training.epochs_done)
+        finished = _follow(resumable.events(), reports(beginning))
+        _refuse_without_answers(finished.model, job.digits)
+        yield Trained(
+            finished, _card(params, job, digits, inputs), loaded + resumable.seconds, resumable.began, inputs, digits
+        )
         resumable.finish()
 
 
-def follow(events: Iterator[Event], *reports: Callable[[Event], None]) -> Finished:
+def warn(line: str) -> None:
+    """Tell people what a training does in another way than they asked for."""
+    print(f"train: {line}", file=sys.stderr)
+
+
+def _job(params: Params, digits: Prepared, teaching: Path, networks: Networks, device: torch.device) -> Job:
+    """What is to be trained on this machine."""
+    return Job(
+        model=build(params.model, generator(params.train.seed, "weights"), networks).to(device),
+        digits=Digits.on(device, digits.read("train")),
+        validation=Digits.on(device, digits.read("validation")) if "validation" in digits else None,
+        params=params.train,
+        precision=choose_precision(params.train.precision, device),
+        teaching=read_teaching(teaching, digits.digest).to(device) if params.train.distillation else None,
+    )
+
+
+def _card(params: Params, job: Job, digits: Prepared, inputs: Inputs) -> Card:
+    """What will be said of the model."""
+    return Card(
+        network=params.model.name,
+        parameters=parameter_count(job.model),
+        dataset=digits.dataset,
+        data_digest=digits.digest,
+        provenance=dict(inputs.machine),
+    )
+
+
+def _follow(events: Iterator[Event], reports: Sequence[Report]) -> Finished:
     """Pass every event to the reports and return the last one."""
-    for event in events:
-        for report in reports:
-            report(event)
-        if isinstance(event, Finished):
-            return event
+    with ExitStack() as stack:
+        entered = [stack.enter_context(report) for report in reports]
+        for event in events:
+            for report in entered:
+                report.handle(event)
+            if isinstance(event, Finished):
+                return event
     raise RuntimeError("the training ended without a Finished event")
 
 
-def metrics_of(finished: Finished, card: Card) -> dict[str, Any]:
+def _refuse_without_answers(model: nn.Module, digits: Digits) -> None:
+    """Look at the result once, also where no image was held out: finite weights can still overflow on the way.
+
+    Raises:
+        DivergedError: a logit is infinite or no number.
+    """
+    some = Digits(digits.images_N1HW[:PROBE], digits.labels_N[:PROBE])
+    if not bool(torch.isfinite(logits_of(model, some, PROBE)).all()):
+        raise DivergedError(
+            "training diverged: after the last step: got answers that are infinite or no numbers, expected finite "
+            "numbers; try a smaller train.learning_rate"
+        )
+
+
+def metrics_of(done: Trained) -> dict[str, Any]:
     """The last epoch's figures; nothing that depends on the clock, so that a rerun writes the same bytes."""
-    row = finished.history[-1]
+    row = done.finished.history[-1]
     figures: dict[str, Any] = {
-        "dataset": card.dataset,
-        "network": card.network,
-        "parameters": card.parameters,
+        "dataset": done.card.dataset,
+        "network": done.card.network,
+        "parameters": done.card.parameters,
         "epochs": row.epoch,
         "train_loss": row.train_loss,
         "train_accuracy": row.train_accuracy,

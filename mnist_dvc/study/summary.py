@@ -12,10 +12,12 @@ from scipy.stats import t as students_t
 
 from mnist_dvc.errors import ArtifactError
 from mnist_dvc.files import json_bytes, write_atomically
+from mnist_dvc.running.inputs import Inputs
 from mnist_dvc.study.records import read_record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from mnist_dvc.paths import Paths
 
@@ -23,6 +25,7 @@ __all__ = ["CONFIDENCE_LEVEL", "study_summary", "summarise"]
 
 CONFIDENCE_LEVEL = 0.95
 EXPECTED = "what `study trial` writes"
+FILES = ("metrics.json", "timing.json")
 
 
 class _Metrics(BaseModel):
@@ -74,29 +77,39 @@ def study_summary(paths: Paths) -> None:
 
     Raises:
         ArtifactError: a trial's file is missing or damaged, there are none, or they are of several data sets.
+        ChangedError: a trial was done again meanwhile.
         OSError: the summary cannot be written.
     """
-    trials: dict[str, list[Trial]] = {}
-    for folder in sorted(path.parent for path in (paths.root / "trials").glob("*/*/metrics.json")):
-        trial = (
-            read_record(folder / "metrics.json", _Metrics, EXPECTED),
-            read_record(folder / "timing.json", _Timing, EXPECTED),
-        )
-        trials.setdefault(trial[0].network, []).append(trial)
-    if not trials:
-        raise ArtifactError(
-            paths.root / "trials", "trials", got="none", expected="one or more that `study trial` wrote"
-        )
-    datasets = sorted({metrics.dataset for of_network in trials.values() for metrics, _ in of_network})
-    if len(datasets) > 1:
-        raise ArtifactError(paths.root / "trials", "data sets", got=" and ".join(datasets), expected="one")
+    folders = sorted(path.parent for path in (paths.root / "trials").glob("*/*/metrics.json"))
+    inputs = Inputs.of(__name__, files=tuple(folder / name for folder in folders for name in FILES))
+    trials = _trials(folders, paths.root / "trials")
     points = sorted((summarise(of_network) for of_network in trials.values()), key=lambda point: point["parameters"])
     summary = {"study": paths.root.resolve().name} | points[-1]
     if len(points) > 1:
         summary["points"] = points
     target = paths.root / "summary.json"
-    write_atomically(target, json_bytes(summary))
-    print(f"Summed up {sum(map(len, trials.values()))} trials  ->  {target}")
+    with inputs.publishing():
+        write_atomically(target, json_bytes(summary))
+    print(f"Summed up {len(folders)} trials  ->  {target}")
+
+
+def _trials(folders: Sequence[Path], where: Path) -> dict[str, list[Trial]]:
+    """What stands in the folders of trials, by network.
+
+    Raises:
+        ArtifactError: a file is missing or damaged, there are no trials, or they are of several data sets.
+    """
+    trials: dict[str, list[Trial]] = {}
+    for folder in folders:
+        metrics, timing = (folder / name for name in FILES)
+        trial = read_record(metrics, _Metrics, EXPECTED), read_record(timing, _Timing, EXPECTED)
+        trials.setdefault(trial[0].network, []).append(trial)
+    if not trials:
+        raise ArtifactError(where, "trials", got="none", expected="one or more that `study trial` wrote")
+    datasets = sorted({metrics.dataset for of_network in trials.values() for metrics, _ in of_network})
+    if len(datasets) > 1:
+        raise ArtifactError(where, "data sets", got=" and ".join(datasets), expected="one")
+    return trials
 
 
 def summarise(trials: Sequence[Trial]) -> dict[str, Any]:

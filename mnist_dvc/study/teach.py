@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,10 +13,11 @@ from mnist_dvc.augment import distort
 from mnist_dvc.data.digits import Digits, normalise
 from mnist_dvc.data.prepared import Prepared
 from mnist_dvc.errors import ArtifactError
-from mnist_dvc.files import check_writable, exclusive, sha256, write_atomically
+from mnist_dvc.files import check_writable, exclusive, write_atomically
 from mnist_dvc.model import TEACHERS
 from mnist_dvc.model.weights import read_model
-from mnist_dvc.runtime import choose_device, choose_precision, set_up
+from mnist_dvc.running.inputs import Inputs
+from mnist_dvc.runtime import choose_device, choose_precision, provenance, set_up
 from mnist_dvc.training.teaching import Lesson, Teaching, read_teaching, teaching_bytes, view_distortions
 
 if TYPE_CHECKING:
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["teach"]
 
 MNIST = "mnist"
+READ = ("train.augment", "train.device", "train.precision", "train.threads")
+"""Params of the students that the answers depend on."""
 BATCH = 250
 """Images per forward pass; larger ones fall out of the processor's cache."""
 
@@ -49,31 +54,41 @@ def teach(params: Params, paths: Paths, teachers: list[Path], *, views: int, see
         ArtifactError: a teacher is missing, damaged, or learned from another data set.
         DataError: the prepared digits are missing or damaged.
         DeviceError: the device of ``params`` is absent.
+        ChangedError: what was read stands there no more; the views stay for when it does again.
         BusyError: another process asks teachers here.
         OSError: the answers cannot be written.
     """
     state = paths.state / "teach"
     with exclusive(state, "mnist-dvc study teach"):
         device = choose_device(params.train.device)
-        set_up(params.train.threads)
-        prepared = Prepared.open(paths.prepared)
+        precision = choose_precision(params.train.precision, device)
+        threads = set_up(params.train.threads, _say)
+        files = (*Prepared.files(paths.prepared), *teachers)
+        inputs = Inputs.of(__name__, params, READ, files, provenance(threads, device, precision))
         check_writable(paths.teaching)
+        prepared = Prepared.open(paths.prepared)
         models = [_read_teacher(path, prepared).to(device) for path in teachers]
         lesson = Lesson(
             augment=params.train.augment,
             seed=seed,
             dataset=prepared.dataset,
             data_digest=prepared.digest,
-            teachers=[sha256(path.read_bytes()) for path in teachers],
-            precision=choose_precision(params.train.precision, device),
+            teachers=[str(inputs.files[path]) for path in teachers],
+            precision=precision,
         )
         class_room = _ClassRoom(models, Digits.on(device, prepared.read("train")), lesson)
-        answers_VNK = torch.stack([_kept(class_room, state, view) for view in track(range(views), "asking teachers")])
-        write_atomically(paths.teaching, teaching_bytes(Teaching(lesson, answers_VNK)))
-        for part in state.glob("view-*"):
-            part.unlink()
+        kept = state / inputs.name
+        answers_VNK = torch.stack([_kept(class_room, kept, view) for view in track(range(views), "asking teachers")])
+        content = teaching_bytes(Teaching(lesson, answers_VNK))
+        with inputs.publishing():
+            write_atomically(paths.teaching, content)
+        shutil.rmtree(kept)
     asked = f"{len(models)} teachers on {views} views of {answers_VNK.shape[1]:,} images"
     print(f"Asked {asked}  ->  {paths.teaching}")
+
+
+def _say(line: str) -> None:
+    print(f"teach: {line}", file=sys.stderr)
 
 
 def _read_teacher(path: Path, prepared: Prepared) -> nn.Module:
@@ -116,9 +131,9 @@ class _ClassRoom:
         return torch.cat(answers).cpu()
 
 
-def _kept(class_room: _ClassRoom, state: Path, view: int) -> Tensor:
-    """The answers about ``view``, from an earlier, unfinished asking of the same teachers if there was one."""
-    part = state / f"view-{view}.safetensors"
+def _kept(class_room: _ClassRoom, folder: Path, view: int) -> Tensor:
+    """The answers about ``view``, from an earlier, unfinished asking of the same inputs if there was one."""
+    part = folder / f"view-{view}.safetensors"
     try:
         kept = read_teaching(part, class_room.lesson.data_digest)
     except ArtifactError:

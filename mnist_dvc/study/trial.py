@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mnist_dvc.data.digits import Digits
-from mnist_dvc.data.prepared import Prepared
-from mnist_dvc.files import check_writable, exclusive, json_bytes, write_atomically
+from mnist_dvc.files import check_writable, exclusive, json_bytes, publish
 from mnist_dvc.inference import logits_of
 from mnist_dvc.metrics import Predictions, scores
-from mnist_dvc.model import NETWORKS, TEACHERS, check_name
+from mnist_dvc.model import TEACHERS, check_name
 from mnist_dvc.model.weights import weights_bytes
+from mnist_dvc.report.console import ConsoleReport
 from mnist_dvc.report.text import duration, per_cent
-from mnist_dvc.running.run import Trained, metrics_of, trained
+from mnist_dvc.running.run import Beginning, Report, Trained, metrics_of, trained
 from mnist_dvc.runtime import machine
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from torch import nn
 
     from mnist_dvc.params import Params
     from mnist_dvc.paths import Paths
@@ -41,15 +39,23 @@ def trial(params: Params, paths: Paths, *, teaching: Path | None = None) -> None
         teaching: the answers of teachers, by default those of this study; read if ``train.distillation`` asks for them.
 
     Raises:
-        ParamsError, DeviceError, DataError, ArtifactError, BusyError, DivergedError, StoppedError: as in ``train``.
+        as :func:`mnist_dvc.pipeline.train.train`, a changed test split included.
         OSError: an output cannot be written.
     """
     check_name(params.model.name)  # before it becomes part of a path
     state, folder = _state(params, paths), paths.trial(params.model.name, params.train.seed)
     with exclusive(state, "mnist-dvc study trial"):
         check_writable(folder / "metrics.json")
-        with trained(params, paths.prepared, state, teaching=teaching or paths.teaching, networks=NETWORKS) as done:
-            scored = _test_scores(done.finished.model, Prepared.open(paths.prepared), params.evaluate.batch_size)
+        with trained(
+            __name__,
+            params,
+            ("model", "train", "evaluate"),
+            prepared=paths.prepared,
+            teaching=teaching or paths.teaching,
+            state=state,
+            reports=_reports,
+        ) as done:
+            scored = _test_scores(done, params.evaluate.batch_size)
             _publish(folder, params, done, scored)
     print(
         f"{done.card.network}, seed {params.train.seed}: {per_cent(scored['accuracy'])} on {done.card.dataset} "
@@ -67,7 +73,16 @@ def teacher(params: Params, paths: Paths) -> None:
     state, folder = _state(params, paths), paths.trial(params.model.name, params.train.seed)
     with exclusive(state, "mnist-dvc study teacher"):
         check_writable(folder / "metrics.json")
-        with trained(params, paths.prepared, state, teaching=paths.teaching, networks=TEACHERS) as done:
+        with trained(
+            __name__,
+            params,
+            ("model", "train"),
+            prepared=paths.prepared,
+            teaching=paths.teaching,
+            state=state,
+            reports=_reports,
+            networks=TEACHERS,
+        ) as done:
             _publish(folder, params, done, {})
     row = done.finished.history[-1]
     held_out = "none held out" if row.val_accuracy is None else f"{per_cent(row.val_accuracy)} on the validation images"
@@ -77,13 +92,22 @@ def teacher(params: Params, paths: Paths) -> None:
     )
 
 
+def _reports(_: Beginning) -> list[Report]:
+    return [ConsoleReport()]
+
+
 def _publish(folder: Path, params: Params, done: Trained, scored: dict[str, Any]) -> None:
-    """Write what a trial leaves behind."""
-    result = {"seed": params.train.seed} | metrics_of(done.finished, done.card) | scored
-    timing = {"train_seconds": round(done.seconds, 3), "threads": params.train.threads, "machine": machine()}
-    write_atomically(folder / "model.safetensors", weights_bytes(done.finished.model.state_dict(), done.card))
-    write_atomically(folder / "metrics.json", json_bytes(result))
-    write_atomically(folder / "timing.json", json_bytes(timing))
+    """Write what a trial leaves behind; without its metrics it is none."""
+    result = {"seed": params.train.seed} | metrics_of(done) | scored
+    threads = done.card.provenance["threads"]
+    timing = {"train_seconds": round(done.seconds, 3), "threads": threads, "machine": machine()}
+    outputs = {
+        folder / "model.safetensors": weights_bytes(done.finished.model.state_dict(), done.card),
+        folder / "timing.json": json_bytes(timing),
+        folder / "metrics.json": json_bytes(result),
+    }
+    with done.inputs.publishing():
+        publish(outputs, folder / "metrics.json")
 
 
 def _state(params: Params, paths: Paths) -> Path:
@@ -91,8 +115,8 @@ def _state(params: Params, paths: Paths) -> Path:
     return paths.state / "trials" / params.model.name / str(params.train.seed)
 
 
-def _test_scores(model: nn.Module, prepared: Prepared, batch_size: int) -> dict[str, Any]:
-    """Of the test images, on the CPU in float32."""
-    test = Digits.on(torch.device("cpu"), prepared.read("test"))
-    logits_NK = logits_of(model.cpu(), test, batch_size)
+def _test_scores(done: Trained, batch_size: int) -> dict[str, Any]:
+    """Of the test images of the very digits that it was trained on, on the CPU in float32."""
+    test = Digits.on(torch.device("cpu"), done.prepared.read("test"))
+    logits_NK = logits_of(done.finished.model.cpu(), test, batch_size)
     return asdict(scores(Predictions.from_logits(logits_NK.numpy(), test.labels_N.numpy())))

@@ -12,13 +12,13 @@ import torch
 
 from mnist_dvc.errors import ArtifactError
 from mnist_dvc.files import read_regular, refuse_other_digest
-from mnist_dvc.model.weights import Card, network_of
+from mnist_dvc.model.weights import Card, network_of, refuse_divergence
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from torch import nn
+    from torch import Tensor, nn
 
     from mnist_dvc.training.events import EpochRow
 
@@ -44,6 +44,9 @@ def checkpoint_bytes(
     ``raw_model_state_dict``, the weights that ``optimizer_state_dict`` belongs to; ``history``, a dictionary per
     epoch; ``val_accuracy``, the last one's (None without validation images); ``about``, plain values that say which
     network, data and params.
+
+    Raises:
+        DivergedError: a tensor of any of them is not finite.
     """
     content = {
         "schema": SCHEMA,
@@ -54,10 +57,20 @@ def checkpoint_bytes(
         "val_accuracy": history[-1].val_accuracy,
         "about": about,
     }
+    refuse_divergence(dict(_tensors(content)))
     # Into memory first: torch.save(path) would write the file's name into the file, and leave half of it on an error.
     buffer = io.BytesIO()
     torch.save(content, buffer)
     return buffer.getvalue()
+
+
+def _tensors(tree: dict[Any, Any]) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor in nested dictionaries, under the keys that lead to it: ``optimizer_state_dict/state/0/exp_avg``."""
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from ((f"{key}/{name}", tensor) for name, tensor in _tensors(value))
+        elif isinstance(value, torch.Tensor):
+            yield str(key), value
 
 
 def read_checkpoint(path: Path) -> tuple[nn.Module, Card]:

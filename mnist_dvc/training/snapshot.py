@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import stat
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import safetensors.torch
-import torch
 from pydantic import Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 
 from mnist_dvc.errors import ArtifactError
 from mnist_dvc.files import json_bytes, read_regular, sha256, write_atomically
+from mnist_dvc.model.weights import not_finite, refuse_divergence
 from mnist_dvc.training.events import EpochRow  # noqa: TC001  (pydantic reads the annotation)
 
 if TYPE_CHECKING:
@@ -75,8 +76,12 @@ def snapshot_bytes(snapshot: Snapshot, identity: Mapping[str, Any]) -> bytes:
     """A line with the schema and the SHA-256 of the rest, then safetensors with one metadata key.
 
     ``identity``, plain JSON values, is what the bits of the training depend on.
+
+    Raises:
+        DivergedError: a tensor is not finite, which :func:`parse_snapshot` would refuse.
     """
     state = snapshot.state
+    refuse_divergence(state.tensors)
     header = _Header(
         identity=dict(identity),
         step=state.step,
@@ -108,9 +113,9 @@ def parse_snapshot(content: bytes, where: Path, identity: Mapping[str, Any]) -> 
     if header.identity != identity:
         got = "; ".join(_differences(header.identity, identity))
         raise ArtifactError(where, "training it belongs to", got=got, expected="this one")
-    broken = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
-    if broken:
-        raise ArtifactError(where, f"tensor {broken[0]}", got="NaN or infinity", expected="finite numbers")
+    broken = not_finite(tensors)
+    if broken is not None:
+        raise ArtifactError(where, f"tensor {broken}", got="NaN or infinity", expected="finite numbers")
     state = TrainingState(step=header.step, history=header.history, tensors=tensors)
     return Snapshot(state=state, began=header.began, seconds=header.seconds)
 
@@ -165,15 +170,27 @@ class SnapshotFolder:
         Those of later steps go as well: a training that had verified one of them would have gone on from there.
 
         Raises:
+            DivergedError: as :func:`snapshot_bytes`; the older ones are untouched.
             OSError: the system refused; the older ones are untouched.
         """
         path = self.path / f"step-{snapshot.state.step:09d}.snapshot"
-        write_atomically(path, snapshot_bytes(snapshot, self._identity))
+        content = snapshot_bytes(snapshot, self._identity)
+        self._remove_strangers()
+        write_atomically(path, content)
         present = self.paths()
         newest = present[present.index(path) :][:KEEP]
         for old in set(present) - set(newest):
             old.unlink()
         return path
+
+    def _remove_strangers(self) -> None:
+        """What has a snapshot's name and is no file: a folder could not be replaced, and any would be kept for one."""
+        for path in self.paths():
+            mode = path.lstat().st_mode
+            if stat.S_ISDIR(mode):
+                shutil.rmtree(path)
+            elif not stat.S_ISREG(mode):
+                path.unlink()
 
     def clear(self) -> None:
         """Remove the folder: its training is finished, or to be forgotten."""

@@ -31,8 +31,30 @@ def yaml(name: str) -> Any:
     return YAML(typ="safe", pure=True).load(committed(name))
 
 
+def md5_of(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
 def md5(name: str) -> str:
-    return hashlib.md5(committed(name), usedforsecurity=False).hexdigest()
+    """As DVC records it: of a file, or of the list of all files in a folder."""
+    if not (ROOT / name).is_dir():
+        return md5_of(committed(name))
+    return folder_md5({path.removeprefix(f"{name}/"): committed(path) for path in committed_files(name)})
+
+
+def folder_md5(contents: dict[str, bytes]) -> str:
+    entries = [{"md5": md5_of(content), "relpath": name} for name, content in sorted(contents.items())]
+    return f"{md5_of(json.dumps(entries, sort_keys=True).encode())}.dir"
+
+
+def committed_files(folder: str) -> list[str]:
+    listed = subprocess.check_output(["git", "ls-tree", "-rz", "--name-only", "HEAD", folder], cwd=ROOT, text=True)
+    return list(filter(None, listed.split("\0")))
+
+
+def test_a_folder_has_the_md5_that_dvc_gives_it() -> None:
+    """Of the folder with a file ``a`` of one line and a file ``b/c`` without any, taken from a dvc.lock."""
+    assert folder_md5({"b/c": b"", "a": b"a\n"}) == "81f0848980384ce2126ed9ea7f83e27d.dir"
 
 
 def lock() -> dict[str, Any]:
@@ -41,18 +63,19 @@ def lock() -> dict[str, Any]:
 
 
 def stale(stage: str, files: dict[str, str], params: dict[str, Any]) -> list[str]:
-    """Files of git and sections of params whose recorded state in ``dvc.lock`` is another than the given one."""
-    entry = lock()[stage]
+    """Files of git and sections of params that ``dvc.lock`` has in another state than the given one, or not at all."""
+    entry, listed = lock()[stage], yaml("dvc.yaml")["stages"][stage]["params"]
     recorded = {item["path"]: item["md5"] for item in [*entry["deps"], *entry["outs"]]}
     changed = [name for name, digest in files.items() if recorded.get(name) != digest]
-    return changed + [key for key, value in entry["params"]["params.yaml"].items() if params[key] != value]
+    return changed + [key for key in listed if entry["params"]["params.yaml"].get(key) != params[key]]
 
 
 def tracked(stage: str) -> dict[str, str]:
     """The files of ``stage`` that git holds: its code and its metrics."""
     entry = yaml("dvc.yaml")["stages"][stage]
     code = [name for name in entry["deps"] if name.startswith("mnist_dvc/")]
-    metrics = [name for out in entry["outs"] if isinstance(out, dict) for name in out]
+    outs = [item for out in entry["outs"] if isinstance(out, dict) for item in out.items()]
+    metrics = [name for name, said in outs if not said.get("cache", True)]
     return {name: md5(name) for name in [*code, *metrics]}
 
 

@@ -114,7 +114,7 @@ DOORS: dict[str, tuple[Callable[[str], list[str]], set[str], str]] = {
     "writing": (writes_files, {"files.py"}, "from pathlib import Path\nPath('x').write_text('y')"),
     "safetensors": (
         uses("safetensors"),
-        {"weights.py", "training/snapshot.py", "training/teaching.py"},
+        {"model/weights.py", "training/snapshot.py", "training/teaching.py"},
         "import safetensors.torch",
     ),
     "locks": (uses("filelock", "fcntl"), {"files.py"}, "from filelock import FileLock"),

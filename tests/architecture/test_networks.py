@@ -1,6 +1,8 @@
-"""What every registered network promises, present and future."""
+"""What every registered network promises, present and future; each failure says what its author can do."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -14,6 +16,9 @@ from mnist_dvc.model import BUDGET, NETWORKS, TEACHERS, build
 from mnist_dvc.model.blocks import Dropout, set_dropout_generator
 from mnist_dvc.params import ModelParams
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 DROPOUT = 0.3
 DIGITS = Digits.on(torch.device("cpu"), blobs(4))
 
@@ -22,7 +27,10 @@ every_network = pytest.mark.parametrize("name", [*NETWORKS, *TEACHERS])
 
 
 def made(name: str, *, dropout: float = DROPOUT) -> nn.Module:
-    model = build(ModelParams(name=name, dropout=dropout), torch.Generator().manual_seed(0), NETWORKS | TEACHERS)
+    try:
+        model = build(ModelParams(name=name, dropout=dropout), torch.Generator().manual_seed(0), NETWORKS | TEACHERS)
+    except TypeError as error:
+        pytest.fail(f"{name}: got {error}, expected a class that takes the dropout probability and nothing else")
     set_dropout_generator(model, torch.Generator().manual_seed(0))
     return model
 
@@ -31,16 +39,22 @@ def images(n: int) -> Tensor:
     return normalise(DIGITS.batch(torch.arange(n))[0])
 
 
+def told(words: str) -> Callable[[str], str]:
+    """For what torch compares: our words before its numbers."""
+    return lambda numbers: f"{words}\n{numbers}"
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_budget_holds(name: str) -> None:
-    assert parameter_count(made(name)) < BUDGET == 20_000
+    count = parameter_count(made(name))
+    assert count < BUDGET == 20_000, f"{name}: got {count:,} parameters, expected fewer than {BUDGET:,}: narrow a layer"
 
 
 def test_teacher_is_beyond_the_budget_and_no_network() -> None:
     """The twin of the test above: there is something that the budget keeps out."""
     assert TEACHERS.keys() == {"teacher"}
     assert parameter_count(made("teacher")) == 217_322 > BUDGET
-    with pytest.raises(ParamsError, match="model.name: got 'teacher', expected one of reference, compact"):
+    with pytest.raises(ParamsError, match=f"model.name: got 'teacher', expected one of {', '.join(NETWORKS)}$"):
         build(ModelParams(name="teacher", dropout=0.0), torch.Generator())
     with pytest.raises(ParamsError, match="model.name: got 'compact', expected one of teacher$"):
         build(ModelParams(name="compact", dropout=0.0), torch.Generator(), TEACHERS)
@@ -106,10 +120,16 @@ def test_reference_keeps_the_rules_of_its_table() -> None:
 @every_network
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 33])
 def test_odd_batches_give_logits_of_their_size(name: str, n: int) -> None:
-    logits_NK = made(name).eval()(images(n))
-    assert logits_NK.shape == (n, 10)
-    assert logits_NK.dtype == torch.float32
-    assert torch.isfinite(logits_NK).all()
+    try:
+        logits_NK = made(name).eval()(images(n))
+    except (RuntimeError, ValueError) as error:
+        pytest.fail(f"{name}: got {error}, expected a network that maps images (N, 1, 28, 28) to logits (N, 10)")
+    shape = tuple(logits_NK.shape)
+    assert shape == (n, 10), (
+        f"{name}: got logits of shape {shape}, expected {(n, 10)}, one of each class for each image"
+    )
+    assert logits_NK.dtype == torch.float32, f"{name}: got {logits_NK.dtype}, expected float32 logits"
+    assert torch.isfinite(logits_NK).all(), f"{name}: got infinite logits or NaN, expected numbers before any training"
 
 
 @every_network
@@ -117,7 +137,9 @@ def test_odd_batches_give_logits_of_their_size(name: str, n: int) -> None:
 def test_memory_layout_does_not_change_the_answer(name: str, layout: torch.memory_format) -> None:
     model = made(name).eval()
     expected_NK = model(images(8))
-    torch.testing.assert_close(model.to(memory_format=layout)(images(8)), expected_NK, atol=1e-5, rtol=1e-4)
+    words = f"{name}: got other logits in {layout}, expected the same in any layout: say flatten() in place of view()"
+    logits_NK = model.to(memory_format=layout)(images(8).contiguous(memory_format=layout))
+    torch.testing.assert_close(logits_NK, expected_NK, atol=1e-5, rtol=1e-4, msg=told(words))
 
 
 def without_gradient(model: nn.Module) -> list[str]:
@@ -128,7 +150,10 @@ def without_gradient(model: nn.Module) -> list[str]:
 
 @every_network
 def test_every_parameter_gets_a_gradient(name: str) -> None:
-    assert without_gradient(made(name)) == []
+    idle = without_gradient(made(name))
+    assert idle == [], (
+        f"{name}: got no gradient for {', '.join(idle)}, expected use for every parameter: remove the others"
+    )
 
 
 def test_gradient_check_finds_an_idle_parameter() -> None:
@@ -148,72 +173,124 @@ def test_one_batch_can_be_learned_by_heart(name: str) -> None:
         adamw.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         adamw.step()
-    assert float(loss.detach()) < 0.1
-    assert torch.equal(model(images(32)).argmax(dim=1), labels_N)
+    reached = float(loss.detach())
+    words = f"{name}: got a loss of {reached:.2f} on 32 images after 100 steps, expected them by heart, below 0.1"
+    assert reached < 0.1, words
+    assert torch.equal(model(images(32)).argmax(dim=1), labels_N), words
 
 
 @every_network
 def test_evaluation_is_deterministic_and_deaf_to_batch_mates(name: str) -> None:
     model = made(name).eval()
     together_NK = model(images(8))
-    assert torch.equal(model(images(8)), together_NK)
+    again_NK = model(images(8))
+    assert torch.equal(again_NK, together_NK), f"{name}: got other logits the second time, expected no chance in eval()"
     alone_NK = torch.cat([model(images(8)[i : i + 1]) for i in range(8)])
-    torch.testing.assert_close(alone_NK, together_NK, atol=1e-5, rtol=1e-4)
+    words = f"{name}: got other logits for an image alone, expected no word of its batch in eval()"
+    torch.testing.assert_close(alone_NK, together_NK, atol=1e-5, rtol=1e-4, msg=told(words))
 
 
 @every_network
 def test_training_mode_does_hear_batch_mates(name: str) -> None:
     """The twin of the test above: with the norms at work, the company matters."""
     model = made(name, dropout=0.0).train()
-    assert not torch.allclose(model(images(8))[:4], model(images(4)), atol=1e-3)
+    same = torch.allclose(model(images(8))[:4], model(images(4)), atol=1e-3)
+    assert not same, f"{name}: got logits that no batch mate changes in training, expected BatchNorm at work: {NORMS}"
+
+
+NORMS = "conv_bn() of mnist_dvc.model.blocks makes a convolution and its norm"
+
+
+def norms_of(name: str, model: nn.Module) -> list[nn.BatchNorm2d]:
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert norms, f"{name}: got no nn.BatchNorm2d, expected one after each convolution but the last: {NORMS}"
+    return norms
+
+
+def test_network_without_norms_is_told_where_to_find_them() -> None:
+    with pytest.raises(AssertionError, match="third: got no nn.BatchNorm2d, .*: conv_bn"):
+        norms_of("third", nn.Sequential(nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4)))
 
 
 @every_network
 def test_norms_are_there_and_learn_the_statistics_of_the_data(name: str) -> None:
     model = made(name)
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    assert norms
+    norms = norms_of(name, model)
     before = [(norm.running_mean.clone(), norm.running_var.clone()) for norm in norms]  # type: ignore[union-attr]
     model.train()(images(40))
     for norm, (mean, variance) in zip(norms, before, strict=True):
-        assert not torch.equal(norm.running_mean, mean)  # type: ignore[arg-type]
-        assert not torch.equal(norm.running_var, variance)  # type: ignore[arg-type]
+        words = f"{name}: got a norm of {norm.num_features} channels that learns no statistics in training"
+        assert not torch.equal(norm.running_mean, mean), words  # type: ignore[arg-type]
+        assert not torch.equal(norm.running_var, variance), words  # type: ignore[arg-type]
     frozen = [norm.running_mean.clone() for norm in norms]  # type: ignore[union-attr]
     model.eval()(images(40))
-    assert all(torch.equal(norm.running_mean, kept) for norm, kept in zip(norms, frozen, strict=True))  # type: ignore[arg-type]
+    still = all(torch.equal(norm.running_mean, kept) for norm, kept in zip(norms, frozen, strict=True))  # type: ignore[arg-type]
+    assert still, f"{name}: got statistics that images change in eval(), expected them to stay"
 
 
 @every_network
 def test_norms_bring_their_input_to_mean_0_and_deviation_1(name: str) -> None:
     model = made(name).train()
     seen: list[Tensor] = []
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.register_forward_hook(lambda _module, _inputs, output: seen.append(output.detach().clone()))
+    for norm in norms_of(name, model):
+        norm.register_forward_hook(lambda _module, _inputs, output: seen.append(output.detach().clone()))
     model(images(40))
     for output_NCHW in seen:
         mean_C = output_NCHW.mean(dim=(0, 2, 3))
         deviation_C = output_NCHW.std(dim=(0, 2, 3), correction=0)
-        torch.testing.assert_close(mean_C, torch.zeros_like(mean_C), atol=1e-3, rtol=0.0)
-        assert float(deviation_C.max()) < 1.01
-        assert float(deviation_C.median()) > 0.9  # a channel that is constant on blobs stays below 1
+        words = f"{name}: got a norm of {len(mean_C)} channels whose output is not of mean 0 and deviation 1"
+        torch.testing.assert_close(mean_C, torch.zeros_like(mean_C), atol=1e-3, rtol=0.0, msg=told(words))
+        assert float(deviation_C.max()) < 1.01, words
+        assert float(deviation_C.median()) > 0.9, words  # a channel that is constant on blobs stays below 1
+
+
+ANY_DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+OURS = (
+    "Dropout of mnist_dvc.model.blocks: it draws from the training's own generator, torch's from that of the process, "
+    "with which no training can be repeated, or gone on with after a stop, to the same bits"
+)
+
+
+def dropout_of(name: str, model: nn.Module) -> Dropout:
+    found = [module for module in model.modules() if isinstance(module, ANY_DROPOUT)]
+    foreign = sorted({f"torch's {type(module).__name__}" for module in found if not isinstance(module, Dropout)})
+    assert not foreign, f"{name}: got {', '.join(foreign)}, expected {OURS}"
+    ours = [module for module in found if isinstance(module, Dropout)]
+    where = "expected one, before the classifier, where model.dropout of params.yaml acts"
+    assert len(ours) == 1, f"{name}: got {len(ours)} dropouts, {where}: {OURS}"
+    return ours[0]
+
+
+@pytest.mark.parametrize(
+    ("layers", "words"),
+    [
+        ([], "third: got 0 dropouts, expected one, before the classifier"),
+        ([Dropout(0.1), Dropout(0.1)], "third: got 2 dropouts, expected one"),
+        ([nn.Dropout(0.1)], "third: got torch's Dropout, expected Dropout of mnist_dvc.model.blocks"),
+        ([Dropout(0.1), nn.Dropout2d(0.1)], "third: got torch's Dropout2d, expected Dropout of mnist_dvc.model.blocks"),
+    ],
+    ids=["none", "two", "foreign", "foreign beside ours"],
+)
+def test_network_without_our_dropout_is_told_where_to_find_it(layers: list[nn.Module], words: str) -> None:
+    with pytest.raises(AssertionError, match=words):
+        dropout_of("third", nn.Sequential(*layers))
 
 
 @every_network
 def test_dropout_is_there_and_acts_in_training_only(name: str) -> None:
     model = made(name)
-    (dropout,) = [module for module in model.modules() if isinstance(module, nn.Dropout)]
-    assert isinstance(dropout, Dropout)
-    assert dropout.p == DROPOUT
+    dropout = dropout_of(name, model)
+    assert dropout.p == DROPOUT, f"{name}: got a dropout of {dropout.p}, expected the probability that it was made with"
     zeros: list[float] = []
     dropout.register_forward_hook(
         lambda _module, inputs, output: zeros.append(float((output[inputs[0] != 0] == 0).float().mean()))
     )
     model.train()(images(40))
     model.eval()(images(40))
+    assert len(zeros) == 2, f"{name}: got {len(zeros)} uses of its dropout in two passes, expected 2"
     in_training, in_evaluation = zeros
-    assert 0.2 < in_training < 0.4
-    assert in_evaluation == 0.0
+    assert 0.2 < in_training < 0.4, f"{name}: got {in_training:.0%} of the features dropped, expected {DROPOUT:.0%}"
+    assert in_evaluation == 0.0, f"{name}: got {in_evaluation:.0%} of the features dropped in eval(), expected none"
 
 
 @every_network
@@ -222,4 +299,5 @@ def test_save_and_load_keeps_the_answers(name: str) -> None:
     for parameter in other.parameters():
         nn.init.zeros_(parameter)
     other.load_state_dict(model.state_dict(), strict=True)
-    assert torch.equal(other(images(8)), model(images(8)))
+    same = torch.equal(other(images(8)), model(images(8)))
+    assert same, f"{name}: got other logits from the same state_dict(), expected all that decides them in there"

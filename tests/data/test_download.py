@@ -9,10 +9,12 @@ import http.server
 import itertools
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 import torchvision.datasets
@@ -153,6 +155,13 @@ def endless_line(handler: Handler, content: bytes) -> None:
         handler.wfile.write(b"x" * 1000)
 
 
+def dripping_head(handler: Handler, content: bytes) -> None:
+    del content
+    handler.wfile.write(b"HTTP/1.0 200 OK\r\nX-Filler: ")
+    while not handler.server.released.wait(0.05):
+        handler.wfile.write(b"x")
+
+
 def no_http(handler: Handler, content: bytes) -> None:
     handler.wfile.write(b"SSH-2.0-OpenSSH\r\n" + content)
 
@@ -210,6 +219,7 @@ BAD: dict[str, tuple[Callable[[Handler, bytes], None], str]] = {
     "endless chunks": (endless_chunks, "more than 40000 bytes"),
     "chunks of no length": (bad_chunks, ""),
     "endless head": (endless_head, "got more than 100 headers"),
+    "head that drips": (dripping_head, "no byte for 0.2 s"),
     "endless line": (endless_line, "got more than 65536 bytes when reading header line"),
     "no HTTP": (no_http, "SSH-2.0-OpenSSH"),
     "nothing": (nothing, "Remote end closed connection"),
@@ -300,6 +310,41 @@ def test_drip_that_never_ends_is_given_up(
     monkeypatch.setattr("mnist_dvc.data.sources.time.monotonic", itertools.count(step=100).__next__)
     with pytest.raises(DownloadError, match="not done after 600 s"):
         ask("mnist", tmp_path / "repository")
+
+
+def looked_up_for_ever(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No name is found, and none is said not to exist, before the test is over."""
+
+    def look_up(*_: object, **__: object) -> NoReturn:
+        mirror.released.wait()
+        raise OSError("over")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+
+
+def test_name_that_is_looked_up_for_ever_is_given_up(
+    tmp_path: Path, start: Callable[..., list[Mirror]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (mirror,) = start(well)
+    looked_up_for_ever(mirror, monkeypatch)
+    with pytest.raises(DownloadError, match="no byte for 0.2 s"):
+        ask("mnist", tmp_path / "repository")
+    assert mirror.requests == []
+
+
+@pytest.mark.parametrize("fault", ["name", "head"])
+def test_timeout_of_urllib_ends_neither_a_look_up_nor_a_head_that_drips(
+    start: Callable[..., list[Mirror]], monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """The twin: with a timeout of 0.2 s and nothing else, neither would ever be given up."""
+    (mirror,) = start(dripping_head)
+    if fault == "name":
+        looked_up_for_ever(mirror, monkeypatch)
+    monkeypatch.setattr(sources, "STALLED_AFTER_S", 0.1)
+    pump = threading.Thread(target=sources._pump, args=(mirror.url, SimpleQueue()), daemon=True)
+    pump.start()
+    pump.join(1.0)
+    assert pump.is_alive()
 
 
 def test_auto_falls_back_loudly(tmp_path: Path, start: Callable[..., list[Mirror]]) -> None:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from repository import Repository
+from repository import Repository, Repro
+
+from mnist_dvc.files import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 pytestmark = pytest.mark.pipeline
 
-SMALL = ("data.source=sample", "model.name=compact", "train.epochs=2", "train.batch_size=100")
+SMALL = (
+    *("data.source=sample", "model.name=compact", "train.epochs=2", "train.batch_size=100"),
+    *("train.threads=1", "evaluate.threads=1"),  # two threads crawl on a busy machine
+)
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +82,7 @@ def test_experiment_changes_a_param_and_can_be_compared(repository: Repository) 
     assert "index.html" in plots
     page = (repository.folder / "dvc_plots/index.html").read_text()
     assert all(title in page for title in ("Loss", "Accuracy", "Test images", "confusion.png", "mistakes.png"))
-    repository.git("checkout", "--", ".")
-    repository.dvc("checkout")
+    repository.restore()
     assert "up to date" in repository.dvc("status")
 
 
@@ -110,24 +122,162 @@ def test_changed_code_reruns_what_depends_on_it(repository: Repository) -> None:
     assert set(status) == {"evaluate"}
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ("train.epochs=0", "train.epochs: got 0, expected a whole number from 1 to 10000"),
-        ("train.learning_rate=fast", "train.learning_rate: got 'fast', expected a number above 0.0 to 10.0"),
-    ],
-)
-def test_wrong_param_is_refused_in_words_before_any_work(repository: Repository, change: str, message: str) -> None:
-    model = (repository.folder / "models/model.safetensors").read_bytes()
+def test_bytecode_beside_the_code_changes_nothing(repository: Repository) -> None:
+    stray = repository.folder / "mnist_dvc/model/__pycache__/compact.cpython-399.pyc"
+    stray.parent.mkdir(exist_ok=True)
+    stray.write_bytes(b"compiled")
+    assert "up to date" in repository.dvc("status")
+    ignore = repository.folder / ".dvcignore"
+    ignore.rename(ignore.with_suffix(".aside"))  # the twin: without its line there, the folder would be another
+    status = json.loads(repository.dvc("status", "--json"))
+    ignore.with_suffix(".aside").rename(ignore)
+    assert set(status) == {"train", "evaluate", "export"}
+
+
+REFUSALS = [
+    ("train.epochs=0", "train.epochs: got 0, expected a whole number from 1 to 10000"),
+    ("train.learning_rate=fast", "train.learning_rate: got 'fast', expected a number above 0.0 to 10.0"),
+    ("data.validation=5", "data.validation: got 5, expected 0, or a whole number from 10 to 30000"),
+]
+
+
+def refused(repository: Repository, change: str) -> str:
+    """What an experiment with ``change`` says before it fails."""
+    command = ["dvc", "exp", "run", "--set-param", change]
     result = subprocess.run(
-        ["dvc", "exp", "run", "--set-param", change],
-        cwd=repository.folder, env=repository.environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        command, cwd=repository.folder, env=repository.environment, capture_output=True, text=True, check=False
+    )
     assert result.returncode != 0
-    assert message in result.stderr
+    return result.stderr
+
+
+@pytest.mark.parametrize(("change", "message"), REFUSALS)
+def test_wrong_param_is_refused_in_words_and_costs_no_output(repository: Repository, change: str, message: str) -> None:
+    before = repository.outputs()
+    assert {"data/prepared/digits.npz", "models/model.safetensors", "models/model.onnx"} <= before.keys()
+    assert message in refused(repository, change)
+    assert repository.outputs() == before
+    assert repository.git("status", "--porcelain").split() == ["M", "params.yaml"]
     repository.git("checkout", "--", ".")
-    repository.dvc("checkout")
-    assert (repository.folder / "models/model.safetensors").read_bytes() == model
+
+
+def test_without_persist_a_refusal_would_cost_the_model(repository: Repository) -> None:
+    """The twin of the test above."""
+    before, pipeline = repository.outputs(), repository.folder / "dvc.yaml"
+    pipeline.write_text(pipeline.read_text().replace("persist: true", "persist: false"))
+    refused(repository, "train.epochs=0")
+    gone = before.keys() - repository.outputs().keys()
+    status = repository.git("status", "--porcelain").splitlines()
+    repository.restore()
+    assert {"models/model.safetensors", "models/checkpoint.pth", "reports/train/history.csv"} <= gone
+    assert {" D models/SHA256SUMS", " D reports/train/metrics.json"} <= {*status}
+    assert repository.outputs() == before
+
+
+ROW = r"^ +1 +\d"
+"""The row of the first epoch; the snapshot of it is saved before the one of the second."""
+LONG = 6
+"""Epochs; the training goes on for several after the first row is read."""
+
+
+def test_stopped_training_leaves_the_last_results(repository: Repository) -> None:
+    before = repository.outputs()
+    repository.set_params(train_epochs=LONG)
+    with Repro(repository) as run:
+        run.until(ROW)
+        os.kill(run.holder(), signal.SIGTERM)
+        assert run.end() != 0
+    assert "stopped by SIGTERM" in run.printed
+    assert repository.outputs() == before
+    assert repository.git("status", "--porcelain").split() == ["M", "params.yaml"]
+    repository.git("checkout", "--", ".")
+
+
+def another_seed(repository: Repository) -> str:
+    repository.set_params(train_seed=2)
+    return "params.yaml: train.seed: got 2, expected 1"
+
+
+def another_line_of_code(repository: Repository) -> str:
+    with (repository.folder / "mnist_dvc/augment.py").open("a", encoding="utf-8") as file:
+        file.write("# edited\n")
+    return "mnist_dvc/augment.py: code: got another"
+
+
+@pytest.mark.parametrize("edit", [another_seed, another_line_of_code])
+def test_what_is_edited_while_a_stage_runs_is_not_recorded_as_what_it_ran_with(
+    repository: Repository, edit: Callable[[Repository], str]
+) -> None:
+    """DVC looks at params and code when the stage has ended, and would write the edited ones into dvc.lock."""
+    before, lock = repository.outputs(), (repository.folder / "dvc.lock").read_bytes()
+    repository.set_params(train_epochs=LONG)
+    params, code = repository.folder / "params.yaml", repository.folder / "mnist_dvc/augment.py"
+    unedited = {path: path.read_bytes() for path in (params, code)}
+    with Repro(repository, "train") as run:
+        run.until(ROW)
+        message = edit(repository)
+        assert run.end() != 0
+    assert message in run.printed
+    assert "exited with 65" in run.printed
+    assert repository.outputs() == before
+    assert (repository.folder / "dvc.lock").read_bytes() == lock
+    for path, content in unedited.items():
+        path.write_bytes(content)
+    assert "Resuming from .mnist_dvc/resume/" in repository.dvc("repro", "train")
+    assert repository.metrics("train")["epochs"] == LONG
+    repository.restore()
+    assert repository.outputs() == before
+
+
+def damaged(cache: Path) -> list[str]:
+    """Objects of DVC's cache that do not hold what their names say."""
+    objects = {path.parent.name + path.name: path.read_bytes() for path in cache.glob("files/md5/??/*")}
+    assert objects
+    return [name for name, content in objects.items() if name.removesuffix(".dir") != md5(content)]
+
+
+def md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def is_linked(path: Path, kind: str) -> bool:
+    return path.is_symlink() if kind == "symlink" else path.stat().st_nlink == 2
+
+
+@pytest.mark.parametrize("kind", ["hardlink", "symlink"])
+def test_cache_that_is_linked_into_the_workspace_is_not_written_through(repository: Repository, kind: str) -> None:
+    before, model = repository.outputs(), repository.folder / "models/model.safetensors"
+    repository.dvc("config", "--local", "cache.type", kind)
+    repository.dvc("checkout", "--relink")
+    assert is_linked(model, kind)
+    repository.set_params(train_epochs=1, evaluate_mistakes=9, export_opset=19)
+    repository.run("python", "-m", "mnist_dvc", "train")  # by hand: DVC would replace the links by copies before
+    assert model.read_bytes() != before["models/model.safetensors"]
+    assert damaged(repository.folder / ".dvc/cache") == []
+    repository.dvc("repro")
+    assert is_linked(model, kind)
+    assert damaged(repository.folder / ".dvc/cache") == []
+    changed = {name for name, content in repository.outputs().items() if before[name] != content}
+    assert {"models/model.safetensors", "models/model.onnx", "reports/test/mistakes.png"} <= changed
+    repository.dvc("config", "--local", "--unset", "cache.type")
+    repository.restore("--relink")
+    assert repository.outputs() == before
+    assert not is_linked(model, kind)
+
+
+@pytest.mark.parametrize(("write", "wrong"), [(Path.write_bytes, 1), (write_atomically, 0)])
+def test_the_check_of_the_cache_finds_who_writes_through_a_link(
+    tmp_path: Path, write: Callable[[Path, bytes], object], wrong: int
+) -> None:
+    """The twin of the test above."""
+    name = md5(b"old")
+    cached = tmp_path / f"cache/files/md5/{name[:2]}/{name[2:]}"
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(b"old")
+    linked = tmp_path / "model"
+    linked.hardlink_to(cached)
+    write(linked, b"new")
+    assert len(damaged(tmp_path / "cache")) == wrong
 
 
 def test_artifact_is_the_model(repository: Repository) -> None:

@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from helpers import FIXTURES, NO_FILES, ROOT
 
-from mnist_dvc.errors import ArtifactError
+from mnist_dvc.errors import ArtifactError, DivergedError
 from mnist_dvc.files import SUMS, sha256sums
 from mnist_dvc.model import NETWORKS, build
 from mnist_dvc.model.weights import METADATA_KEY, Card, read_model, weights_bytes
@@ -77,11 +77,17 @@ def deep(depth: int) -> bytes:
     return len(header).to_bytes(8, "little") + header
 
 
-def nan_in(name: str) -> dict[str, torch.Tensor]:
-    values = state()
-    values[name] = values[name].clone()
-    values[name].view(-1)[0] = torch.nan
-    return values
+def with_value(value: float) -> dict[str, torch.Tensor]:
+    bias = state()["head.2.bias"].clone()
+    bias[3] = value
+    return state() | {"head.2.bias": bias}
+
+
+def with_values(value: float) -> bytes:
+    """A model file as our writer does not write it, unsigned."""
+    length = int.from_bytes(GOOD[:8], "little")
+    metadata = json.loads(GOOD[8 : 8 + length])["__metadata__"]
+    return safetensors.torch.save(with_value(value), metadata=metadata)
 
 
 GOOD = weights_bytes(state(), CARD)
@@ -121,7 +127,8 @@ BAD = {
     "tensor of another type": (
         weights_bytes(state() | {"head.2.bias": torch.zeros(10).double()}, CARD), "got float64 (10,), expected float32"
     ),
-    "NaN": (weights_bytes(nan_in("head.2.bias"), CARD), "'head.2.bias': got NaN or infinity, expected finite"),
+    "NaN": (signed(with_values(torch.nan)), "'head.2.bias': got NaN or infinity, expected finite"),
+    "infinity": (signed(with_values(-torch.inf)), "'head.2.bias': got NaN or infinity, expected finite"),
 }  # fmt: skip
 
 
@@ -136,6 +143,25 @@ def test_unfit_file_is_refused(tmp_path: Path, name: str) -> None:
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 65
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_weights_that_their_reader_would_refuse_are_not_written(value: float) -> None:
+    with pytest.raises(DivergedError) as caught:
+        weights_bytes(with_value(value), CARD)
+    assert str(caught.value) == (
+        "training diverged: tensor 'head.2.bias': got NaN or infinity, expected finite numbers; "
+        "try a smaller train.learning_rate"
+    )
+    assert caught.value.exit_code == 70
+
+
+def test_largest_weight_is_written_and_read(tmp_path: Path) -> None:
+    """The twin of the refusal, and of the tools that made the refused files."""
+    largest = torch.finfo(torch.float32).max
+    for content in (weights_bytes(with_value(largest), CARD), signed(with_values(largest))):
+        (tmp_path / "model.safetensors").write_bytes(content)
+        assert read_model(tmp_path / "model.safetensors")[1] == CARD
 
 
 def test_missing_file_says_what_makes_it(tmp_path: Path) -> None:

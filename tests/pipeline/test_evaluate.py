@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
-from helpers import params, raw_digits, read_csv
+from helpers import NO_FILES, params, raw_digits, read_csv
 
 from mnist_dvc.data.prepared import Prepared, write_prepared
 from mnist_dvc.data.splits import split
 from mnist_dvc.errors import ArtifactError, DataError
+from mnist_dvc.files import name_in, sha256sums
 from mnist_dvc.model.weights import read_model, weights_bytes
+from mnist_dvc.pipeline import evaluate as module
 from mnist_dvc.pipeline.evaluate import evaluate
 from mnist_dvc.pipeline.train import train
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mnist_dvc.paths import Paths
 
 OUTPUTS = ("metrics.json", "predictions.csv", "classes.csv", "curves.png", "confusion.png", "mistakes.png")
@@ -101,12 +105,41 @@ def test_model_of_another_split_is_never_scored(trained: Paths) -> None:
         evaluate(params(), trained)
 
 
-@pytest.mark.parametrize("text", ["", "epoch,train_loss\n1,abc\n", "epoch,train_loss\n1\n"])
-def test_damaged_history_is_refused(trained: Paths, text: str) -> None:
-    trained.history.write_text(text)
-    with pytest.raises(ArtifactError, match=r"history\.csv"):
+def on_record(paths: Paths, contents: dict[Path, bytes]) -> None:
+    """Put files in place as `train` would have written them."""
+    for path, content in contents.items():
+        path.write_bytes(content)
+    paths.sums.write_bytes(sha256sums({name_in(paths.sums, path): content for path, content in contents.items()}))
+
+
+@pytest.mark.parametrize("content", [b"", b"epoch,train_loss\n1,abc\n", b"\x00" * 100, b"\x1b[31m"])
+def test_any_other_history_is_refused(trained: Paths, content: bytes) -> None:
+    trained.history.write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"history\.csv: SHA-256: got .*, expected .*, as in .*models/SHA256SUMS"):
         evaluate(params(), trained)
     assert not trained.test_report.exists()
+
+
+def test_recorded_history_is_taken_so_the_test_above_can_fail(trained: Paths) -> None:
+    rows = b"epoch,train_loss,val_loss,train_accuracy,val_accuracy,lr\n1,2.0,,0.25,,0.01\n2,1.0,,0.75,,0.001\n"
+    on_record(trained, {trained.model: trained.model.read_bytes(), trained.history: rows})
+    evaluate(params(), trained)
+    assert list(module._read_history(trained.history, trained.sums)) == ["epoch", "train_loss", "train_accuracy", "lr"]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
+def test_history_that_is_no_file_is_refused_without_waiting(trained: Paths, kind: str) -> None:
+    trained.history.unlink()
+    NO_FILES[kind](trained.history)
+    with pytest.raises(ArtifactError, match="file: got something else than a file"):
+        evaluate(params(), trained)
+
+
+def test_model_without_its_digests_is_refused(trained: Paths) -> None:
+    """What a process leaves that was killed while it published."""
+    trained.sums.unlink()
+    with pytest.raises(ArtifactError, match="SHA256SUMS: file: got nothing, expected the digests that `train` writes"):
+        evaluate(params(), trained)
 
 
 def test_missing_inputs_say_what_makes_them(trained: Paths) -> None:
@@ -139,8 +172,8 @@ def test_model_that_computes_no_numbers_is_refused(trained: Paths) -> None:
     """Its weights are finite; what comes of them is not."""
     model, card = read_model(trained.model)
     state = {name: torch.full_like(t, 1e38) if t.ndim > 1 else t for name, t in model.state_dict().items()}
-    trained.sums.unlink()
-    trained.model.write_bytes(weights_bytes(state, card))
+    content = weights_bytes(state, card)
+    on_record(trained, {trained.model: content, trained.history: trained.history.read_bytes()})
     with pytest.raises(ArtifactError, match="logits of the test images: got NaN or infinity"):
         evaluate(params(), trained)
     assert not trained.test_report.exists()

@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from helpers import command, params, raw_digits, remove_split
+from helpers import command, params, params_of, raw_digits, remove_split
 from ruamel.yaml import YAML
 
 from mnist_dvc.data.digits import normalise
@@ -109,7 +109,7 @@ def test_digest_of_the_file_is_written_beside_it(published: Paths) -> None:
 @every_network
 def test_file_answers_as_the_model_does_for_any_number_of_images(workspace: Paths, name: str) -> None:
     publish(workspace, name)
-    export(params(), workspace)
+    export(params_of(name), workspace)
     model, _ = read_model(workspace.model)
     session = onnxruntime.InferenceSession(workspace.onnx, providers=["CPUExecutionProvider"])
     for count in (1, 7, 250):

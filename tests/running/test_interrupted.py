@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from helpers import command, params
+from helpers import command, params, write_params
 from killing import tracked
-from ruamel.yaml import YAML
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mnist_dvc import runtime
@@ -23,6 +22,7 @@ from mnist_dvc.errors import ArtifactError, BusyError, DivergedError, StoppedErr
 from mnist_dvc.files import exclusive
 from mnist_dvc.pipeline.prepare import prepare
 from mnist_dvc.pipeline.train import train
+from mnist_dvc.running import inputs
 from mnist_dvc.running.interruption import Interruption
 from mnist_dvc.training.engine import Training
 
@@ -114,15 +114,14 @@ def test_second_signal_ends_the_process_at_once(monkeypatch: pytest.MonkeyPatch)
 
 def test_signal_while_publishing_never_ends_in_success(workspace: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = golden(workspace)
-    stage = sys.modules["mnist_dvc.pipeline.train"]
-    write = stage.write_atomically
+    replace = os.replace
 
-    def write_and_signal(path: Path, content: bytes) -> None:
-        write(path, content)
+    def replace_and_signal(temporary: Path, path: Path) -> None:
+        replace(temporary, path)
         if path == workspace.checkpoint:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(stage, "write_atomically", write_and_signal)
+    monkeypatch.setattr(os, "replace", replace_and_signal)
     with pytest.raises(StoppedError):
         train(params(), workspace)
     assert tracked(workspace) == whole
@@ -181,7 +180,7 @@ def test_changed_training_starts_anew_and_says_so(
             path = workspace.prepared / "manifest.json"
             path.write_text(path.read_text().replace('"seed": 0', '"seed": 1'))
         case "code":
-            monkeypatch.setattr(sys.modules["mnist_dvc.running.run"], "code_digest", lambda: "new")
+            monkeypatch.setattr(inputs, "code_digest", lambda _: "new")
         case "machine":
             monkeypatch.setattr(runtime, "__version__", "9.9")
     train(chosen, workspace)
@@ -326,11 +325,6 @@ def test_lock_is_refused_even_when_the_note_is_gone(workspace: Paths) -> None:
     assert f"{BusyError.__name__}: .mnist_dvc/lock: got a workspace that another process works in" in result.stderr
 
 
-def write_params(folder: Path, **changes: Any) -> None:
-    with (folder / "params.yaml").open("w", encoding="utf-8") as file:
-        YAML(typ="safe", pure=True).dump(params(**changes).model_dump(), file)
-
-
 TAKEN = ("models/model.safetensors", "models/checkpoint.pth", "models/SHA256SUMS", "reports/train/history.csv")
 
 
@@ -399,14 +393,14 @@ def test_out_of_memory_ends_in_74_and_names_the_batch_size(workspace: Paths) -> 
     """The address space ends 60 MB above what the process has; a batch of 300 images needs more."""
     write_params(workspace.root, batch_size=300)
     limited = (
-        "import resource, sys, torch, mnist_dvc.pipeline.train as t\n"
+        "import resource, sys, torch, mnist_dvc.running.run as t\n"
         "import torch._dynamo\n"
-        "follow = t.follow\n"
+        "follow = t._follow\n"
         "def limit(*arguments):\n"
         "    now = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize() + 60 * 2**20\n"
         "    resource.setrlimit(resource.RLIMIT_AS, (now, now))\n"
         "    return follow(*arguments)\n"
-        "t.follow = limit\n"
+        "t._follow = limit\n"
         "from mnist_dvc.cli import main; sys.argv = ['mnist-dvc', 'train']; main()\n"
     )
     result = subprocess.run(

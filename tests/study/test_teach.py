@@ -17,6 +17,8 @@ from mnist_dvc.errors import ArtifactError, BusyError, DataError
 from mnist_dvc.files import exclusive, sha256, write_atomically
 from mnist_dvc.model import TEACHERS
 from mnist_dvc.model.weights import read_model
+from mnist_dvc.running.inputs import Inputs
+from mnist_dvc.runtime import provenance
 from mnist_dvc.study import teach as stage
 from mnist_dvc.training.teaching import Lesson, Teaching, read_teaching, teaching_bytes, view_distortions
 
@@ -38,7 +40,7 @@ def answers(paths: Paths) -> Tensor:
 
 
 def kept(paths: Paths) -> list[str]:
-    return sorted(path.name for path in (paths.state / "teach").glob("view-*"))
+    return sorted(path.name for path in (paths.state / "teach").rglob("view-*"))
 
 
 @pytest.fixture
@@ -186,6 +188,13 @@ def test_disk_that_is_full_at_the_end_keeps_all_views(
     assert asked == []
 
 
+def kept_for(workspace: Paths, teachers: list[Path]) -> Path:
+    """The folder of the views that are kept for what ``ask`` asks."""
+    machine = provenance(1, torch.device("cpu"), "float32")
+    files = (*Prepared.files(workspace.prepared), *teachers)
+    return workspace.state / "teach" / Inputs.of(stage.__name__, params(), stage.READ, files, machine).name
+
+
 def planted_view(workspace: Paths, teachers: list[Path], changes: dict[str, Any] | None = None) -> tuple[Path, Tensor]:
     """A kept first view that no teacher ever gave, of the question that ``ask`` asks, or of another one."""
     prepared = Prepared.open(workspace.prepared)
@@ -198,7 +207,7 @@ def planted_view(workspace: Paths, teachers: list[Path], changes: dict[str, Any]
         precision="float32",
     ).model_copy(update=changes or {})
     answers_NK = torch.randn((300, 10), generator=torch.Generator().manual_seed(0)).log_softmax(dim=1).half()
-    path = workspace.state / "teach/view-0.safetensors"
+    path = kept_for(workspace, teachers) / "view-0.safetensors"
     path.parent.mkdir(parents=True)
     path.write_bytes(teaching_bytes(Teaching(lesson, answers_NK[None])))
     return path, answers_NK

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from helpers import params, raw_digits, remove_split
+from helpers import params, params_of, raw_digits, remove_split
 from ruamel.yaml import YAML
 
 from mnist_dvc.data.digits import Digits
 from mnist_dvc.data.prepared import Prepared, write_prepared
 from mnist_dvc.data.splits import split
 from mnist_dvc.errors import ArtifactError, BusyError, DataError, DeviceError, ParamsError, StoppedError
-from mnist_dvc.files import exclusive, sha256sums
+from mnist_dvc.files import exclusive, name_in, sha256sums
 from mnist_dvc.inference import logits_of
 from mnist_dvc.model import TEACHERS
 from mnist_dvc.model.weights import read_model
@@ -45,8 +45,7 @@ SCORES = ["accuracy", "errors", "images", "accuracy_low", "accuracy_high", "nll"
 
 def chosen(name: str = "compact", **changes: Any) -> Params:
     """Params of a short training of ``name``."""
-    whole = params(**({"epochs": 1} | changes))
-    return whole.model_copy(update={"model": whole.model.model_copy(update={"name": name})})
+    return params_of(name, **({"epochs": 1} | changes))
 
 
 def loaded(path: Path) -> dict[str, Any]:
@@ -210,7 +209,9 @@ def test_no_other_command_takes_a_teacher_for_a_model(workspace: Paths, command:
 
     def run(content: bytes) -> None:
         workspace.model.write_bytes(content)
-        workspace.sums.write_bytes(sha256sums({workspace.model.name: content}))
+        history = name_in(workspace.sums, workspace.history)
+        contents = {workspace.model.name: content, history: workspace.history.read_bytes()}
+        workspace.sums.write_bytes(sha256sums(contents))
         match command:
             case "evaluate":
                 evaluate(params(), workspace)
@@ -303,11 +304,11 @@ def test_disk_that_is_full_at_the_end_does_not_cost_the_training(
 ) -> None:
     """As in `train`: snapshots stay until everything is published."""
 
-    def refuse(path: Path, _: bytes) -> None:
-        raise OSError(28, "No space left on device", str(path))
+    def refuse(_: dict[Path, bytes], record: Path) -> None:
+        raise OSError(28, "No space left on device", str(record))
 
     with monkeypatch.context() as patched:
-        patched.setattr(stage, "write_atomically", refuse)
+        patched.setattr(stage, "publish", refuse)
         with pytest.raises(OSError, match="No space left"):
             run(chosen(name), workspace)
     capsys.readouterr()
@@ -318,18 +319,18 @@ def test_disk_that_is_full_at_the_end_does_not_cost_the_training(
 KILLED_AT = """
 import os, signal, sys
 from mnist_dvc.params import load_params
-from mnist_dvc.study import trial as stage
 from mnist_dvc.paths import Paths
+from mnist_dvc.study.trial import trial
 
-write, target = stage.write_atomically, sys.argv[1]
+replace, target = os.replace, sys.argv[1]
 
-def killed(path, content):
+def killed(temporary, path):
     if path.name == target:
         os.kill(os.getpid(), signal.SIGKILL)
-    write(path, content)
+    replace(temporary, path)
 
-stage.write_atomically = killed
-stage.trial(load_params(Paths().root / "params.yaml"), Paths())
+os.replace = killed
+trial(load_params(Paths().root / "params.yaml"), Paths())
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,9 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from helpers import FIXTURES
+from helpers import FIXTURES, NO_FILES
 
-from mnist_dvc.errors import ArtifactError
+from mnist_dvc.errors import ArtifactError, DivergedError
 from mnist_dvc.files import sha256
 from mnist_dvc.training.events import EpochRow
 from mnist_dvc.training.snapshot import (
@@ -42,8 +43,17 @@ def resigned(payload: bytes) -> bytes:
     return f"mnist_dvc snapshot 1 {sha256(payload)}\n".encode() + payload
 
 
-def payload(metadata: str) -> bytes:
-    return safetensors.torch.save({"a": torch.zeros(1)}, metadata={METADATA_KEY: metadata})
+def payload(metadata: str, tensor: torch.Tensor | None = None) -> bytes:
+    tensors = {"w": torch.zeros(1) if tensor is None else tensor}
+    return safetensors.torch.save(tensors, metadata={METADATA_KEY: metadata})
+
+
+def metadata() -> str:
+    """What stands in a good snapshot beside its tensors."""
+    body = GOOD.partition(b"\n")[2]
+    header = json.loads(body[8 : 8 + int.from_bytes(body[:8], "little")])
+    told: str = header["__metadata__"][METADATA_KEY]
+    return told
 
 
 def test_round_trip_gives_back_every_value() -> None:
@@ -72,12 +82,10 @@ BAD = {
         snapshot_bytes(snapshot(began=1e300), IDENTITY), "content: got damage (ValidationError)"
     ),
     "NaN in a weight": (
-        snapshot_bytes(snapshot(tensors={"w": torch.tensor([0.0, torch.nan])}), IDENTITY),
-        "tensor w: got NaN or infinity",
+        resigned(payload(metadata(), torch.tensor([0.0, torch.nan]))), "tensor w: got NaN or infinity"
     ),
     "infinity in a moment": (
-        snapshot_bytes(snapshot(tensors={"w": torch.tensor([torch.inf])}), IDENTITY),
-        "tensor w: got NaN or infinity",
+        resigned(payload(metadata(), torch.tensor([torch.inf]))), "tensor w: got NaN or infinity"
     ),
     "other learning rate": (
         snapshot_bytes(snapshot(), IDENTITY | {"params": {"train": {"seed": 1, "learning_rate": 0.03}}}),
@@ -123,6 +131,33 @@ def test_without_the_digest_flipped_bits_would_pass() -> None:
     parse_snapshot(resigned(bytes(body)), WHERE, IDENTITY)
 
 
+def test_made_with_the_tools_of_the_table_a_good_one_is_read() -> None:
+    """The twin: it is the number that is refused, not the way it got there."""
+    assert parse_snapshot(resigned(payload(metadata(), torch.ones(2))), WHERE, IDENTITY).state.step == 7
+
+
+NOT_FINITE = {"NaN": torch.nan, "infinity": torch.inf, "minus infinity": -torch.inf}
+
+
+@pytest.mark.parametrize("name", NOT_FINITE)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_tensor_that_its_reader_would_refuse_is_not_written(tmp_path: Path, name: str, dtype: torch.dtype) -> None:
+    folder, tensor = SnapshotFolder(tmp_path, IDENTITY), torch.zeros(2, 3, dtype=dtype)
+    before = folder.save(snapshot())
+    tensor[1, 2] = NOT_FINITE[name]
+    with pytest.raises(DivergedError, match="tensor 'average/b': got NaN or infinity, expected finite numbers; try a"):
+        folder.save(snapshot(8, tensors={"model/a": torch.zeros(1), "average/b": tensor}))
+    assert [path.name for path in folder.path.iterdir()] == [before.name]
+    assert folder.read(before).state.step == 7
+
+
+def test_largest_numbers_and_integers_are_written(tmp_path: Path) -> None:
+    """The twin of the refusal."""
+    folder, largest = SnapshotFolder(tmp_path, IDENTITY), torch.finfo(torch.float32).max
+    tensors = {"a": torch.tensor([largest, -largest, 5e-324]), "b": torch.tensor([2**63 - 1]), "c": torch.tensor([])}
+    assert folder.read(folder.save(snapshot(tensors=tensors))).state.tensors.keys() == tensors.keys()
+
+
 def test_newest_comes_first_and_only_two_stay(tmp_path: Path) -> None:
     folder = SnapshotFolder(tmp_path, IDENTITY)
     saved = [folder.save(snapshot(step)) for step in (5, 50, 100_000)]
@@ -138,6 +173,42 @@ def test_later_snapshots_that_did_not_verify_push_no_good_one_out(tmp_path: Path
     folder.paths()[0].write_bytes(b"damage")
     folder.save(snapshot(11))
     assert [folder.read(path).state.step for path in folder.paths()] == [11, 10]
+
+
+def full(path: Path) -> None:
+    """A folder that is not empty, nor is the one in it."""
+    (path / "inside").mkdir(parents=True)
+    (path / "inside/file").touch()
+
+
+STRANGERS = NO_FILES | {"full folder": full, "link to a folder": lambda path: path.symlink_to("/")}
+
+
+@pytest.mark.parametrize("step", [5, 8, 9], ids=["older", "same", "newer"])
+@pytest.mark.parametrize("kind", STRANGERS)
+def test_what_is_no_file_is_out_of_the_way_of_a_save(tmp_path: Path, kind: str, step: int) -> None:
+    folder = SnapshotFolder(tmp_path, IDENTITY)
+    folder.save(snapshot(4))
+    STRANGERS[kind](folder.path / f"step-{step:09d}.snapshot")
+    folder.save(snapshot(8))
+    assert sorted(path.name for path in folder.path.iterdir()) == [f"step-{n:09d}.snapshot" for n in (4, 8)]
+    assert [folder.read(path).state.step for path in folder.paths()] == [8, 4]
+
+
+def test_what_is_no_file_and_has_another_name_stays(tmp_path: Path) -> None:
+    """The twin: a save removes nothing but what would be taken for a snapshot."""
+    folder = SnapshotFolder(tmp_path, IDENTITY)
+    full(folder.path / "step-000000005.snapshot.old")
+    folder.save(snapshot(8))
+    assert (folder.path / "step-000000005.snapshot.old/inside/file").is_file()
+
+
+def test_without_the_removal_a_folder_would_end_the_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = SnapshotFolder(tmp_path, IDENTITY)
+    full(folder.path / "step-000000008.snapshot")
+    monkeypatch.setattr(SnapshotFolder, "_remove_strangers", lambda _: None)
+    with pytest.raises(IsADirectoryError):
+        folder.save(snapshot(8))
 
 
 def test_other_training_has_a_folder_of_its_own(tmp_path: Path) -> None:

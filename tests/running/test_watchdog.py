@@ -1,0 +1,450 @@
+"""A process that is stuck where Python runs no handler ends all the same, and a stop in good order is not hurried."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from helpers import params, write_params
+from killing import tracked
+
+from mnist_dvc import cli
+from mnist_dvc.pipeline.train import train
+from mnist_dvc.running import interruption
+from mnist_dvc.running.interruption import Interruption, Watchdog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from mnist_dvc.paths import Paths
+
+ENDINGS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+FOREVER = 3600.0
+
+STUCK = """
+import ctypes, signal, sys, threading
+from mnist_dvc.running import interruption
+
+interruption.GRACE = {grace}
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.default_int_handler)  # a shell has its background jobs ignore Ctrl-C
+library, mutex, going = ctypes.CDLL(None), ctypes.create_string_buffer(256), threading.Lock()
+library.pthread_mutex_init(mutex, None)
+library.pthread_mutex_lock(mutex)
+going.acquire()
+
+
+def tell():
+    going.acquire()
+    print("stuck", flush=True)
+
+
+threading.Thread(target=tell, daemon=True).start()
+
+
+def stick():
+    sys.setswitchinterval(3600)  # so that the other thread speaks only when this one is in the call
+    going.release()
+    library.pthread_mutex_lock(mutex)
+
+
+{sabotage}
+"""
+"""A wait in C that a signal does not end, as in a barrier of oneDNN: a lock that this thread itself holds."""
+
+SMALL = "with interruption.Watchdog():\n    stick()"
+TRAINING = """
+from mnist_dvc import cli
+from mnist_dvc.training.engine import Training
+
+train_on = Training._train_on
+
+
+def stick_in_the_middle(self, *batch):
+    if self.step == 9:
+        stick()
+    train_on(self, *batch)
+
+
+Training._train_on = stick_in_the_middle
+sys.argv = ["mnist-dvc", "train", "--snapshot-every", "0"]
+cli.main()
+"""
+NO_WATCHDOG = """
+interruption.Watchdog.__enter__ = lambda self: self
+interruption.Watchdog.__exit__ = lambda *_: None
+"""
+
+
+@contextlib.contextmanager
+def stuck(script: str, *, grace: float, cwd: Path, sabotage: str = "") -> Iterator[subprocess.Popen[bytes]]:
+    """A process that runs ``script`` and is in the call that does not return; killed if still there at the end."""
+    code = STUCK.format(grace=grace, sabotage=sabotage) + script
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        try:
+            assert any(line == b"stuck\n" for line in process.stdout)
+            yield process
+        finally:
+            process.kill()
+
+
+def told(process: subprocess.Popen[bytes]) -> str:
+    assert process.stderr is not None
+    return process.stderr.read().decode()
+
+
+def line(number: signal.Signals) -> str:
+    return (
+        f"mnist-dvc: stopped by {ENDINGS[number]} in a step that did not end; "
+        "the same command goes on from what it has saved\n"
+    )
+
+
+# ---------------------------------------------------------------------------------------------------- a step that hangs
+
+
+def test_training_that_is_stuck_ends_and_the_next_run_goes_on(
+    workspace: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_params(workspace.root)
+    with stuck(TRAINING, grace=0.2, cwd=workspace.root) as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 143
+        assert told(process) == line(signal.SIGTERM)
+    snapshots = sorted(path.name for path in workspace.state.glob("resume/*/*"))
+    assert snapshots == ["step-000000008.snapshot", "step-000000009.snapshot"]
+    assert tracked(workspace) == {}
+    capsys.readouterr()
+    train(params(), workspace)
+    assert "Going on after step 9 of 14" in capsys.readouterr().out
+    resumed = tracked(workspace)
+    train(params(), workspace)
+    assert "Going on" not in capsys.readouterr().out
+    assert tracked(workspace) == resumed
+
+
+def test_without_the_watchdog_the_stuck_training_survives_both_signals(workspace: Paths) -> None:
+    write_params(workspace.root)
+    with stuck(TRAINING, grace=0.2, cwd=workspace.root, sabotage=NO_WATCHDOG) as process:
+        for number in ENDINGS:
+            process.send_signal(number)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(1)
+
+
+@pytest.mark.parametrize("number", ENDINGS)
+def test_stuck_process_ends_after_the_grace(tmp_path: Path, number: signal.Signals) -> None:
+    with stuck(SMALL, grace=0.2, cwd=tmp_path) as process:
+        process.send_signal(number)
+        assert process.wait(60) == 128 + number
+        assert told(process) == line(number)
+
+
+@pytest.mark.parametrize("number", ENDINGS)
+def test_stuck_process_ends_at_another_signal_without_any_grace(tmp_path: Path, number: signal.Signals) -> None:
+    with stuck(SMALL, grace=FOREVER, cwd=tmp_path) as process:
+        process.send_signal(signal.SIGTERM)
+        for _ in range(600):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.1)
+                break
+            process.send_signal(number)
+        assert process.returncode == 128 + number
+        assert told(process) == line(number)
+
+
+@pytest.mark.parametrize("sabotage", [NO_WATCHDOG, ""], ids=["no watchdog", "a long grace"])
+def test_stuck_process_survives_a_single_signal_so_the_tests_above_can_fail(tmp_path: Path, sabotage: str) -> None:
+    with stuck(SMALL, grace=FOREVER, cwd=tmp_path, sabotage=sabotage) as process:
+        process.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1)
+
+
+FULL_PIPE = (
+    "import os\nos.set_blocking(2, False)\ntry:\n    while os.write(2, b'x' * 512): pass\nexcept OSError: pass\n"
+)
+FULL_PIPE += "os.set_blocking(2, True)\n"
+"""Fills its standard error, which the test does not read."""
+
+
+@pytest.mark.parametrize("sabotage", [FULL_PIPE, "import os\nos.close(2)"], ids=["full", "closed"])
+def test_stuck_process_ends_though_nobody_reads_its_last_words(tmp_path: Path, sabotage: str) -> None:
+    with stuck(SMALL, grace=0.2, cwd=tmp_path, sabotage=sabotage) as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 143
+
+
+def test_words_that_are_not_looked_at_first_would_hold_it(tmp_path: Path) -> None:
+    """The twin: as if every descriptor could be written to."""
+    unseeing = FULL_PIPE + "interruption.select.select = lambda *lists: lists"
+    with stuck(SMALL, grace=0.2, cwd=tmp_path, sabotage=unseeing) as process:
+        process.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(2)
+
+
+# ------------------------------------------------------------------------------------------------ a stop in good order
+
+
+ORDERLY = """
+import os, signal, threading, time
+from mnist_dvc import cli
+from mnist_dvc.running import interruption
+from mnist_dvc.training.engine import Training
+from mnist_dvc.training.snapshot import SnapshotFolder
+
+interruption.GRACE = {grace}
+save, train_on = SnapshotFolder.save, Training._train_on
+
+
+def save_slowly(self, snapshot):
+    {wait}
+    save(self, snapshot)
+
+
+def train_and_signal(self, *batch):
+    train_on(self, *batch)
+    if self.step == 5:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+SnapshotFolder.save, Training._train_on = save_slowly, train_and_signal
+cli.sys.argv = ["mnist-dvc", "train"]
+cli.main()
+"""
+
+
+def stopped(workspace: Paths, *, grace: float, wait: str) -> tuple[int, str, list[str]]:
+    """What becomes of a training that gets a signal and waits before it saves: exit code, words, snapshots."""
+    write_params(workspace.root)
+    code = ORDERLY.format(grace=grace, wait=wait)
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=workspace.root, capture_output=True, text=True, check=False, timeout=240
+    )
+    return result.returncode, result.stderr, [path.name for path in workspace.state.glob("resume/*/*")]
+
+
+def test_stop_that_takes_its_time_to_save_is_not_hurried(workspace: Paths) -> None:
+    code, words, snapshots = stopped(workspace, grace=120.0, wait="time.sleep(0.5)")
+    assert (code, snapshots) == (143, ["step-000000005.snapshot"])
+    assert words == "mnist-dvc: stopped by SIGTERM after step 5; the same command goes on from there\n"
+
+
+def test_stop_that_takes_for_ever_ends_so_the_test_above_can_fail(workspace: Paths) -> None:
+    code, words, snapshots = stopped(workspace, grace=0.2, wait="threading.Event().wait()")
+    assert (code, words, snapshots) == (143, line(signal.SIGTERM), [])
+
+
+DOWNLOAD = """
+import signal, sys
+import torchvision.datasets
+from mnist_dvc import cli
+from mnist_dvc.running import interruption
+
+interruption.GRACE = 3600
+signal.signal(signal.SIGINT, signal.default_int_handler)
+torchvision.datasets.MNIST.mirrors = [sys.argv[1]]
+sys.argv = ["mnist-dvc", "prepare"]
+cli.main()
+"""
+
+
+def test_download_that_stalls_ends_at_the_first_signal(tmp_path: Path) -> None:
+    write_params(tmp_path, {"data": {"source": "mnist"}})
+    with socket.create_server(("127.0.0.1", 0)) as mirror:
+        url = f"http://127.0.0.1:{mirror.getsockname()[1]}/"
+        arguments = [sys.executable, "-c", DOWNLOAD, url]
+        direct = {key: value for key, value in os.environ.items() if not key.lower().endswith("proxy")}
+        with subprocess.Popen(arguments, cwd=tmp_path, stderr=subprocess.PIPE, env=direct) as process:
+            mirror.settimeout(120)
+            with mirror.accept()[0]:
+                process.send_signal(signal.SIGINT)
+                assert process.wait(60) == 130
+            assert "in a step that did not end" not in told(process)
+
+
+# ------------------------------------------------------------------------------------ which signals, and whose they are
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """Signals that would end this process do nothing, whatever its handlers were, which are back afterwards."""
+    numbers = [*ENDINGS, signal.SIGUSR1, signal.SIGHUP]
+    before = {number: signal.signal(number, lambda *_: None) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def left(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers of the signals that the watchdog would have left with."""
+    numbers: list[int] = []
+    monkeypatch.setattr(interruption, "_leave", numbers.append)
+    return numbers
+
+
+@pytest.fixture
+def clocks(monkeypatch: pytest.MonkeyPatch) -> list[threading.Timer]:
+    """The clocks that a first signal has started."""
+    started: list[threading.Timer] = []
+
+    class Clock(threading.Timer):
+        def start(self) -> None:
+            started.append(self)
+            super().start()
+
+    monkeypatch.setattr(threading, "Timer", Clock)
+    return started
+
+
+def send(*numbers: signal.Signals) -> None:
+    for number in numbers:
+        os.kill(os.getpid(), number)
+
+
+@pytest.mark.usefixtures("quiet")
+def test_command_that_ends_in_time_stops_the_clock(clocks: list[threading.Timer], left: list[int]) -> None:
+    with Watchdog():
+        send(signal.SIGTERM)
+    (clock,) = clocks
+    clock.join(60)
+    assert clock.finished.is_set()
+    assert left == []
+
+
+@pytest.mark.usefixtures("quiet")
+def test_other_signals_start_no_clock(clocks: list[threading.Timer]) -> None:
+    with Watchdog():
+        send(signal.SIGUSR1, signal.SIGHUP)
+    assert clocks == []
+
+
+@pytest.mark.usefixtures("quiet")
+def test_signal_that_is_sent_twice_at_once_is_one(monkeypatch: pytest.MonkeyPatch, left: list[int]) -> None:
+    monkeypatch.setattr(interruption, "SAME", FOREVER)
+    with Watchdog():
+        send(signal.SIGTERM, signal.SIGTERM)
+    assert left == []
+
+
+@pytest.mark.usefixtures("quiet")
+def test_signal_that_comes_twice_is_a_demand(monkeypatch: pytest.MonkeyPatch, left: list[int]) -> None:
+    """The twin of the test above."""
+    monkeypatch.setattr(interruption, "SAME", 0.0)
+    with Watchdog():
+        send(signal.SIGTERM, signal.SIGINT)
+    assert left == [signal.SIGINT]
+
+
+def watchdogs() -> int:
+    return sum(thread.name == "watchdog" for thread in threading.enumerate())
+
+
+def test_all_is_as_before_afterwards() -> None:
+    """The descriptor that Python tells signals to, the open files, the threads."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    before = signal.set_wakeup_fd(writing)
+    try:
+        files = os.listdir("/dev/fd")  # noqa: PTH208  (names only)
+        with Watchdog():
+            assert len(os.listdir("/dev/fd")) == len(files) + 2  # noqa: PTH208
+            assert watchdogs() == 1
+        assert os.listdir("/dev/fd") == files  # noqa: PTH208
+        assert watchdogs() == 0
+    finally:
+        assert signal.set_wakeup_fd(before) == writing
+        os.close(reading)
+        os.close(writing)
+
+
+def test_elsewhere_than_in_the_main_thread_it_does_nothing() -> None:
+    found: list[int] = []
+
+    def run() -> None:
+        with Watchdog():
+            found.append(watchdogs())
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert found == [0]
+
+
+@pytest.mark.usefixtures("quiet")
+def test_every_command_runs_under_the_watchdog(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched: list[bool] = []
+
+    def run(**_: Any) -> None:
+        descriptor = signal.set_wakeup_fd(-1)
+        signal.set_wakeup_fd(descriptor)
+        watched.append(descriptor != -1)
+
+    monkeypatch.setattr(cli, "app", run)
+    assert cli._run() == 0
+    run()
+    assert watched == [True, False]
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize("number", [*ENDINGS, signal.SIGHUP])
+def test_signal_that_is_ignored_stays_so(monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
+    """A shell has its background jobs ignore Ctrl-C, and `nohup` ignores the terminal's end."""
+    signal.signal(number, signal.SIG_IGN)
+
+    def run(**_: Any) -> None:
+        with Interruption() as within:
+            assert signal.getsignal(number) is signal.SIG_IGN
+            send(number)
+            assert within.received is None
+        assert signal.getsignal(number) is signal.SIG_IGN
+
+    monkeypatch.setattr(cli, "app", run)
+    assert cli._run() == 0
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize("number", ENDINGS)
+def test_signal_that_is_not_ignored_is_taken_note_of(number: signal.Signals) -> None:
+    """The twin of the test above."""
+    with Interruption() as within:
+        send(number)
+    assert within.received is number
+
+
+@pytest.mark.usefixtures("quiet")
+def test_terminal_that_is_closed_stops_no_training_and_the_handler_is_back() -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    with Interruption() as within:
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        send(signal.SIGHUP)
+    assert within.received is None
+    assert signal.getsignal(signal.SIGHUP) is before
+
+
+@pytest.mark.usefixtures("quiet", "left")
+def test_sigterm_unwinds_a_command_outside_a_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    unwound: list[str] = []
+
+    def run(**_: Any) -> None:
+        try:
+            send(signal.SIGTERM)
+        finally:
+            unwound.append("unwound")
+
+    monkeypatch.setattr(cli, "app", run)
+    assert cli._run() == 143
+    assert unwound == ["unwound"]
