@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from mnist_dvc import __version__
+from mnist_dvc.codebase import as_begun
 from mnist_dvc.errors import MnistDvcError, printable
-from mnist_dvc.params import Params, load_params
+from mnist_dvc.params import load_params
 from mnist_dvc.paths import Paths
 from mnist_dvc.running.interruption import Watchdog
 from mnist_dvc.streams import fill_descriptors, outlive_errors, outlive_output
@@ -65,6 +66,7 @@ def _common(
     """Options of every command; ``--debug`` is read where the error arrives."""
     if context.invoked_subcommand not in PRINTING:
         outlive_output()
+        as_begun()  # before any of it is imported
 
 
 @app.command()

@@ -101,7 +101,7 @@ class DownloadError(MnistDvcError):
 
 
 class DivergedError(MnistDvcError):
-    """Training met a loss or a gradient that is not finite."""
+    """Training met a loss, a gradient or a weight that is not finite."""
 
     exit_code = 70
 

@@ -248,7 +248,7 @@ def file_sha256(path: Path) -> str | None:
     """SHA-256 of the file at ``path``; None where there is none, or none that is read (a pipe, one of gigabytes)."""
     try:
         with open_regular(path, _LARGEST_HASHED, ArtifactError, "a file") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # any opened file will do
     except (ArtifactError, OSError):
         return None
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["choose_device", "choose_precision", "machine", "provenance", "set_up"]
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
-_SEMAPHORE_BYTES = 64
-"""More than the sem_t of any C library on Linux; that of glibc takes 32."""
+_Semaphore = ctypes.c_uint64 * 8
+"""More than the sem_t of any C library on Linux, and aligned as it must be; that of glibc takes 32 bytes."""
 _TRUE = ("true", "t", "yes", "y", "on", "1")
 _WORKSPACE = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 """Without it, or with most other values, cuBLAS computes other bits from one time to the next."""
@@ -168,7 +168,7 @@ def _team_size(openmp: ctypes.CDLL, threads: int) -> int:
     """
     # Else the load of the machine decides anew for each region, and with it the last bits.
     openmp.omp_set_dynamic(0)
-    semaphore = ctypes.create_string_buffer(_SEMAPHORE_BYTES)
+    semaphore = _Semaphore()
     openmp.sem_init(semaphore, 0, 0)
     openmp.GOMP_parallel(openmp.sem_post, semaphore, threads, 0)
     count = ctypes.c_int()

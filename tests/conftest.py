@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import socket
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,14 @@ def _fresh_torch() -> Iterator[None]:
     yield
     torch.set_flush_denormal(False)
     torch.set_deterministic_debug_mode("default")
+
+
+@pytest.fixture(autouse=True)
+def _signals_of_a_terminal() -> Iterator[None]:
+    """A shell has its background jobs ignore Ctrl-C, and what they start inherits that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from helpers import ROOT, command, params
 from ruamel.yaml import YAML
 
-from mnist_dvc import __version__, cli
+from mnist_dvc import __version__
 from mnist_dvc.params import load_params
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ def test_help_shows_every_option_of_a_study(tmp_path: Path, name: str) -> None:
 def test_options_of_a_study_take_the_place_of_params(tmp_path: Path) -> None:
     path = write_params(tmp_path, seed=5)
     kept = load_params(path)
-    assert cli._of_seed(path, 5) == kept
-    changed = cli._of_seed(path, 7, "compact-1k")
+    assert load_params(path, seed=5).model_dump() == kept.model_dump()
+    changed = load_params(path, "compact-1k", 7)
     assert (changed.train.seed, changed.model.name) == (7, "compact-1k")
     assert changed.model_dump() == {
         **kept.model_dump(),

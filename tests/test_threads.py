@@ -151,7 +151,7 @@ def test_what_is_no_limit_takes_no_thread(variables: dict[str, str]) -> None:
 @ONE_CPU
 def test_the_test_of_gradients_can_fail() -> None:
     """Where torch is merely told a number, gradients are sums over what no thread has written, or never there."""
-    told = process("plain", 2, "compact", variables={"OMP_THREAD_LIMIT": "1"})
+    told = process("plain", 2, "compact", variables={"OMP_THREAD_LIMIT": "1"}, seconds=60)
     assert (told.believed, told.counted) == (2, 1)
     assert not any(right for right, _, _ in told.steps)
 

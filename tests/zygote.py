@@ -39,7 +39,7 @@ def sabotage(what: str) -> None:
     restore = Training.restore
     match what:
         case "naive save":
-            snapshot.write_atomically = write_naively
+            snapshot.write_atomically = write_naively  # type: ignore[attr-defined]
         case "missing generator state":
 
             def forgetful(self: Training, state: snapshot.TrainingState) -> None:

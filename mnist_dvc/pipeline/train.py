@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from mnist_dvc.files import check_writable, csv_bytes, exclusive, json_bytes, name_in, publish, sha256sums
+from mnist_dvc.files import csv_bytes, exclusive, json_bytes, name_in, publish, sha256sums
 from mnist_dvc.model.weights import weights_bytes
 from mnist_dvc.report.console import ConsoleReport
 from mnist_dvc.report.tensorboard import TensorBoardReport
@@ -44,21 +44,22 @@ def train(params: Params, paths: Paths, *, fresh: bool = False, snapshot_every: 
         run = _run(paths, beginning.network, beginning.began)
         return [ConsoleReport(), TensorBoardReport(run, beginning.epochs_done, say=warn)]
 
-    with exclusive(paths.state, "mnist-dvc train"):
-        for path in (*paths.of_training, paths.dated_checkpoints / "any"):
-            check_writable(path)
-        with trained(
+    with (
+        exclusive(paths.state, "mnist-dvc train"),
+        trained(
             __name__,
             params,
             ("model", "train"),
             prepared=paths.prepared,
             teaching=paths.teaching,
             state=paths.state,
+            outputs=(*paths.of_training, paths.dated_checkpoints / "any"),
             reports=reports,
             fresh=fresh,
             snapshot_every=snapshot_every,
-        ) as done:
-            written = _publish(done, params, paths)
+        ) as done,
+    ):
+        written = _publish(done, params, paths)
     _say_done(done, [*written, _run(paths, done.card.network, done.began)])
 
 

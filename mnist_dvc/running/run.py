@@ -14,6 +14,7 @@ from mnist_dvc.data.digits import Digits
 from mnist_dvc.data.prepared import Prepared
 from mnist_dvc.describe import parameter_count
 from mnist_dvc.errors import DivergedError
+from mnist_dvc.files import check_writable
 from mnist_dvc.inference import logits_of
 from mnist_dvc.model import NETWORKS, build
 from mnist_dvc.model.weights import Card
@@ -28,7 +29,7 @@ from mnist_dvc.training.snapshot import SnapshotFolder
 from mnist_dvc.training.teaching import read_teaching
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -93,6 +94,7 @@ def trained(
     prepared: Path,
     teaching: Path,
     state: Path,
+    outputs: Iterable[Path],
     reports: Callable[[Beginning], Sequence[Report]],
     networks: Networks = NETWORKS,
     fresh: bool = False,
@@ -110,6 +112,7 @@ def trained(
         prepared: folder of the prepared digits.
         teaching: the answers of teachers, read only if ``train.distillation`` asks for them.
         state: folder of the snapshots.
+        outputs: what the body will write; what stands in their way is met before hours of work.
         reports: what the training is told on, each entered before its first event and left after its last.
         networks: the registry that ``model.name`` is looked up in.
         fresh: start anew, whatever snapshots there are.
@@ -123,7 +126,7 @@ def trained(
             about other digits.
         DivergedError: a loss, a gradient or a weight is not finite, or the result has no answers.
         StoppedError: a signal came; a snapshot was saved.
-        OSError: a snapshot cannot be written.
+        OSError: a snapshot cannot be written, or one of ``outputs`` could not.
     """
     with Interruption() as interruption:
         device = choose_device(params.train.device)
@@ -134,6 +137,8 @@ def trained(
         clock = time.perf_counter()
         digits = Prepared.open(prepared)
         job = _job(params, digits, teaching, networks, device)
+        for path in outputs:
+            check_writable(path)
         snapshots = SnapshotFolder(state / "resume", inputs.identity)
         if fresh:
             snapshots.clear()

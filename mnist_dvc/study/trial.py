@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mnist_dvc.data.digits import Digits
-from mnist_dvc.files import check_writable, exclusive, json_bytes, publish
+from mnist_dvc.files import exclusive, json_bytes, publish
 from mnist_dvc.inference import logits_of
 from mnist_dvc.metrics import Predictions, scores
 from mnist_dvc.model import TEACHERS, check_name
@@ -44,19 +44,21 @@ def trial(params: Params, paths: Paths, *, teaching: Path | None = None) -> None
     """
     check_name(params.model.name)  # before it becomes part of a path
     state, folder = _state(params, paths), paths.trial(params.model.name, params.train.seed)
-    with exclusive(state, "mnist-dvc study trial"):
-        check_writable(folder / "metrics.json")
-        with trained(
+    with (
+        exclusive(state, "mnist-dvc study trial"),
+        trained(
             __name__,
             params,
             ("model", "train", "evaluate"),
             prepared=paths.prepared,
             teaching=teaching or paths.teaching,
             state=state,
+            outputs=[folder / "metrics.json"],
             reports=_reports,
-        ) as done:
-            scored = _test_scores(done, params.evaluate.batch_size)
-            _publish(folder, params, done, scored)
+        ) as done,
+    ):
+        scored = _test_scores(done, params.evaluate.batch_size)
+        _publish(folder, params, done, scored)
     print(
         f"{done.card.network}, seed {params.train.seed}: {per_cent(scored['accuracy'])} on {done.card.dataset} "
         f"({scored['errors']} errors), trained in {duration(done.seconds)}  ->  {folder}"
@@ -71,19 +73,21 @@ def teacher(params: Params, paths: Paths) -> None:
     """
     check_name(params.model.name, TEACHERS)
     state, folder = _state(params, paths), paths.trial(params.model.name, params.train.seed)
-    with exclusive(state, "mnist-dvc study teacher"):
-        check_writable(folder / "metrics.json")
-        with trained(
+    with (
+        exclusive(state, "mnist-dvc study teacher"),
+        trained(
             __name__,
             params,
             ("model", "train"),
             prepared=paths.prepared,
             teaching=paths.teaching,
             state=state,
+            outputs=[folder / "metrics.json"],
             reports=_reports,
             networks=TEACHERS,
-        ) as done:
-            _publish(folder, params, done, {})
+        ) as done,
+    ):
+        _publish(folder, params, done, {})
     row = done.finished.history[-1]
     held_out = "none held out" if row.val_accuracy is None else f"{per_cent(row.val_accuracy)} on the validation images"
     print(

@@ -10,7 +10,7 @@ from asking import plant
 from helpers import blobs, params, write_params
 from killing import tracked
 
-from mnist_dvc.data.prepared import write_prepared
+from mnist_dvc.data.prepared import Prepared, write_prepared
 from mnist_dvc.data.splits import RawDigits, split
 from mnist_dvc.errors import ArtifactError, MnistDvcError
 from mnist_dvc.files import file_sha256
@@ -232,13 +232,13 @@ def test_without_the_check_the_trial_would_be_scored_on_them(
     run("trial", workspace)
     honest = score(workspace)
     monkeypatch.setattr(Inputs, "refuse_changes", lambda _: None)
-    opened = running.Prepared.open
+    opened = Prepared.open
 
     def opened_again(prepared: Any, name: str) -> Any:
         return reading(opened(prepared.folder), name)
 
-    reading = running.Prepared.read
-    monkeypatch.setattr(running.Prepared, "read", opened_again)
+    reading = Prepared.read
+    monkeypatch.setattr(Prepared, "read", opened_again)
     meanwhile("trial", lambda: replace_split(workspace, 1))
     run("trial", workspace)
     assert score(workspace) != honest
@@ -255,7 +255,7 @@ def test_training_that_was_refused_is_not_lost(
     whole = tracked(workspace)
     for path in workspace.of_training:
         path.unlink()
-    meanwhile("train", lambda: str(other_params(workspace, "train")))
+    meanwhile("train", lambda: write_params(workspace.root, epochs=1, seed=2))
     with pytest.raises(MnistDvcError):
         run("train", workspace)
     write_params(workspace.root, sections={"data": {"source": "sample"}}, epochs=1)
