@@ -82,7 +82,7 @@ def architecture(session: nox.Session) -> None:
 def pipeline(session: nox.Session) -> None:
     """DVC from the outside: repro, experiments, queue, diffs and plots on the sample, in a temporary copy."""
     install(session, "test")
-    session.run("pytest", "tests/dvc", "-m", "pipeline", *session.posargs)
+    session.run("pytest", "tests/dvc", "-m", "pipeline", "--numprocesses=2", "--dist=loadfile", *session.posargs)
 
 
 @nox.session(default=False)

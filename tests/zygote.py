@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from mnist_dvc import cli
+from mnist_dvc import cli, codebase
 from mnist_dvc.training import snapshot
 from mnist_dvc.training.engine import Training
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+for stage in ("prepare", "train", "evaluate", "export"):
+    importlib.import_module(f"mnist_dvc.pipeline.{stage}")
+    codebase.code_digest(f"mnist_dvc.pipeline.{stage}")
 importlib.import_module("torch._dynamo")  # an optimiser imports it: a second that each process would spend anew
 
 

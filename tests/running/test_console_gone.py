@@ -245,12 +245,18 @@ def test_the_commands_of_the_test_above_are_found() -> None:
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[int, int]]:
-    """The two ends of a pipe, each closed at the end if the test has not done so."""
+    """The two ends of a pipe; a test leaves one by ``leave``, since a number that is closed twice may be another's."""
     ends = os.pipe()
     yield ends
     for end in ends:
-        with contextlib.suppress(OSError):
-            os.close(end)
+        os.close(end)
+
+
+def leave(end: int) -> None:
+    """Close the end of a pipe, and keep its number."""
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, end)
+    os.close(null)
 
 
 def device(descriptor: int) -> int:
@@ -258,14 +264,14 @@ def device(descriptor: int) -> int:
 
 
 def test_descriptor_without_a_reader_becomes_the_null_device(pipe: tuple[int, int]) -> None:
-    os.close(pipe[0])
+    leave(pipe[0])
     stream = OutlivingIO(pipe[1])
     assert [stream.write(b"seven"), device(pipe[1])] == [5, NULL]
     assert os.write(pipe[1], b"whoever writes there without the stream") > 0
 
 
 def test_plain_stream_without_a_reader_raises_so_the_test_above_can_fail(pipe: tuple[int, int]) -> None:
-    os.close(pipe[0])
+    leave(pipe[0])
     with pytest.raises(BrokenPipeError):
         io.FileIO(pipe[1], "w", closefd=False).write(b"seven")
 
@@ -285,8 +291,8 @@ def test_full_disk_may_have_room_again() -> None:
 def test_where_there_is_no_null_device_every_write_is_dropped(
     pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    leave(pipe[0])
     monkeypatch.setattr(os, "devnull", str(tmp_path / "none"))
-    os.close(pipe[0])
     stream = OutlivingIO(pipe[1])
     assert [stream.write(b"seven"), stream.write(b"eight")] == [5, 5]
 
@@ -309,7 +315,7 @@ def test_reader_who_is_slow_is_waited_for(pipe: tuple[int, int]) -> None:
     stream = io.BufferedWriter(OutlivingIO(pipe[1]))
     stream.write(CONTENT)
     stream.flush()
-    os.close(pipe[1])
+    leave(pipe[1])
     reader.join(60)
     assert got.getvalue() == CONTENT
 
@@ -414,7 +420,7 @@ def test_what_is_only_printed_has_not_so_the_test_above_can_fail(pipe: tuple[int
 
 def test_what_cannot_be_delivered_is_an_error_of_standard_output(pipe: tuple[int, int]) -> None:
     with output(pipe):
-        os.close(pipe[0])
+        leave(pipe[0])
         with pytest.raises(BrokenPipeError) as caught, delivery() as stream:
             stream.write("seven")
         os.dup2(os.open(os.devnull, os.O_WRONLY), pipe[1])  # where the stream can leave what it holds
