@@ -109,7 +109,7 @@ class ResumableTraining:
             self.refuse_after_signal()
 
     def finish(self) -> None:
-        """Everything is published: forget the snapshots, unless a signal came and DVC will forget the outputs.
+        """Everything is published: forget the snapshots, unless a signal came, after which DVC records no outputs.
 
         Raises:
             StoppedError: a signal came since the last step.
