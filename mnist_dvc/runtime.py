@@ -107,11 +107,11 @@ def set_up(threads: int, say: Callable[[str], None] | None = None) -> int:
         OpenMP gives to a parallel region.
     """
     os.environ.setdefault(*_WORKSPACE)
+    torch.set_flush_denormal(True)  # first: OpenMP's threads take it over from the one that starts them
     granted, limit = _granted(threads)
     if granted < threads and say is not None:
         say(f"{threads:,} threads asked for, {granted:,} granted ({limit})")
     torch.set_num_threads(granted)
-    torch.set_flush_denormal(True)
     # The same switch as use_deterministic_algorithms, which imports the compiler (1.1 s) to tell it, too.
     torch.set_deterministic_debug_mode("warn" if torch.cuda.is_available() else "error")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs, and finds bugs only

@@ -122,7 +122,9 @@ def process(setting: str, threads: int, *networks: str, variables: Mapping[str, 
     ("threads", "granted", "limit", "variables"),
     [
         pytest.param(2, 1, "OMP_THREAD_LIMIT=1", {"OMP_THREAD_LIMIT": "1"}, marks=ONE_CPU),
-        pytest.param(2, 1, "OMP_MAX_ACTIVE_LEVELS=0", {"OMP_MAX_ACTIVE_LEVELS": "0"}, marks=ONE_CPU),
+        pytest.param(
+            2, 1, "OMP_MAX_ACTIVE_LEVELS=0", {"OMP_MAX_ACTIVE_LEVELS": "0"}, marks=[ONE_CPU, pytest.mark.faults]
+        ),
         pytest.param(4, 3, "OMP_THREAD_LIMIT=3", {"OMP_THREAD_LIMIT": "3"}, marks=FEW_CPUS),
         (1024, CPUS, "logical CPUs of this process", {"OMP_DYNAMIC": "true", "OMP_THREAD_LIMIT": "none"}),
     ],
@@ -138,10 +140,10 @@ def test_fewer_threads_than_asked_for_are_taken_and_said(
 @pytest.mark.parametrize(
     "variables",
     [
-        {"OMP_PROC_BIND": "true"},
+        pytest.param({"OMP_PROC_BIND": "true"}, marks=pytest.mark.faults),
         {"OMP_DYNAMIC": "true", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "MKL_DYNAMIC": "true"},
     ],
-    ids=" ".join,
+    ids=["bound", "dynamic"],
 )
 def test_what_is_no_limit_takes_no_thread(variables: dict[str, str]) -> None:
     told = process("ours", CPUS, *NETWORKS, variables=variables)
@@ -178,6 +180,7 @@ def plain() -> str:
     return weights
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
     ("name", "value"),
     [("ATEN_CPU_CAPABILITY", "default"), ("ONEDNN_MAX_CPU_ISA", "SSE41"), ("MKL_CBWR", "COMPATIBLE")],
@@ -189,6 +192,7 @@ def test_variables_that_are_recorded_decide_bits(plain: str, name: str, value: s
         pytest.skip("this machine computes the same")
 
 
+@pytest.mark.faults
 def test_variables_that_are_left_out_decide_none(plain: str) -> None:
     """OMP_DYNAMIC is recorded, since only OpenMP's own word says that it could be switched off."""
     left_out = dict.fromkeys(("MKL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_VERBOSE"), "1")
