@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["app", "main"]
 
 PROGRAM = "mnist-dvc"
-EXIT_INTERNAL, EXIT_IO, EXIT_PIPE = 70, 74, 141
-"""The last is the shell's for a tool like ``cat`` whose reader has gone: 128 + SIGPIPE."""
+EXIT_INTERNAL, EXIT_IO = 70, 74
 PRINTING = ("predict", "summary")
 """Commands whose product is what they print; the others write files, and outlive the console."""
 OUT_OF_MEMORY = ("DefaultCPUAllocator: ", "could not create a primitive", "could not create a memory")
@@ -157,7 +156,7 @@ def _until_nobody_reads() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError as error:
-        raise typer.Exit(EXIT_PIPE) from error
+        raise typer.Exit(EXIT_IO) from error
 
 
 study = typer.Typer(

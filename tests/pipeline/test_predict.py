@@ -406,7 +406,7 @@ def test_command_ends_quietly_when_nobody_reads_on(exported: Paths, options: lis
         assert process.stdout.readline().startswith(first)
         process.stdout.close()
         assert process.stderr.read() == b""
-    assert process.returncode == 141
+    assert process.returncode == 74
 
 
 @pytest.mark.parametrize("options", [["--json"], []], ids=["lines", "tables"])
