@@ -146,7 +146,7 @@ def with_export(**changes: float) -> Params:
 def test_two_processes_write_the_same_bytes_and_no_path(workspace: Paths, tmp_path: Path, name: str) -> None:
     publish(workspace, name)
     with (tmp_path / "params.yaml").open("w") as file:
-        YAML(typ="safe", pure=True).dump(params().model_dump(), file)
+        YAML(typ="safe", pure=True).dump(params_of(name).model_dump(), file)
     digests = []
     for hash_seed in ("1", "2"):
         result = command("export", cwd=tmp_path, environment=os.environ | {"PYTHONHASHSEED": hash_seed})
