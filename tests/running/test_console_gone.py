@@ -152,9 +152,10 @@ def test_terminal_that_is_closed_ends_no_training(workspace: Paths, whole: dict[
 
 
 @pytest.mark.usefixtures("whole")
-@pytest.mark.parametrize(("sabotage", "code"), [(NOT_OUTLIVED, 1), (NO_IGNORING, -1)], ids=["streams", "SIGHUP"])
-def test_terminal_that_is_closed_would_end_a_training_without(workspace: Paths, sabotage: str, code: int) -> None:
-    assert trained_on_a_terminal(workspace.root, sabotage) == code
+@pytest.mark.parametrize("sabotage", [NOT_OUTLIVED, NO_IGNORING], ids=["streams", "SIGHUP"])
+def test_terminal_that_is_closed_would_end_a_training_without(workspace: Paths, sabotage: str) -> None:
+    """With 1, with 120 if Python meets the lost terminal once more at its own end, or by the signal."""
+    assert trained_on_a_terminal(workspace.root, sabotage) in (1, 120, -1)
     assert tracked(workspace) == {}
 
 
