@@ -87,7 +87,7 @@ def pipeline(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def faults(session: nox.Session) -> None:
-    """Processes killed, orphaned and doubled, files damaged, parsers fuzzed, poor surroundings: ten to twenty minutes."""
+    """Processes killed, orphaned and doubled, files damaged, parsers fuzzed, poor surroundings: 10 to 20 minutes."""
     install(session, "test")
     session.run("pytest", "-m", "faults", "--durations=10", "-rP", "--show-capture=stdout", *session.posargs)
 
