@@ -155,6 +155,7 @@ class Repro:
     def end(self) -> int:
         """Read to the end: of all processes that hold the pipe, an orphan included."""
         self.printed += self._pipe.read()
+        self._pipe.close()
         return self.process.wait()
 
     def holder(self) -> int:

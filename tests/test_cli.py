@@ -296,3 +296,24 @@ def test_summary_that_reaches_nobody_ends_in_74(
         ["sh", "-c", line, sys.executable, *options], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert (result.returncode, result.stderr) == (74, f"mnist-dvc: standard output: {reason}\n")
+
+
+STARTED = """
+import os, sys
+from mnist_dvc import cli
+
+cli.as_begun = lambda: print("mnist_dvc.pipeline.prepare" in sys.modules, "torch" in sys.modules)
+sys.argv = ["mnist-dvc", "prepare", *sys.argv[1:]]
+cli._run()
+print("mnist_dvc.pipeline.prepare" in sys.modules)
+"""
+
+
+def test_sources_are_read_before_what_they_hold_is_imported(tmp_path: Path) -> None:
+    """Else an edit in the seconds of the imports would be taken for the code that ran."""
+    write_params(tmp_path)
+    result = subprocess.run(
+        [sys.executable, "-c", STARTED], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env=os.environ | {"MNIST_DVC_DATA": str(tmp_path)},
+    )  # fmt: skip
+    assert result.stdout.splitlines() == ["False False", "True"], result.stderr

@@ -120,6 +120,7 @@ def mixed(files: dict[str, bytes]) -> bool:
 
 def test_every_crash_point_of_a_publication_leaves_a_record_with_its_own_files_or_none(tmp_path: Path) -> None:
     left = left_by_crashes(tmp_path, "together")
+    assert len(left) == 28  # three files written, the record removed, three renames, each with its folder flushed
     assert not any(mixed(files) for files in left)
     assert all({"one", "two"} <= set(files) and set(files.values()) <= {OLD, NEW} for files in left)
     assert left[0] == dict.fromkeys(("one", "two", "record"), OLD)

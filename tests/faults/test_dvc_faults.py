@@ -6,11 +6,11 @@ import os
 import re
 import signal
 import subprocess
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from repository import Repository
+from repository import Repository, Repro
 from ruamel.yaml import YAML
 
 if TYPE_CHECKING:
@@ -53,48 +53,6 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 def lock_of(made: Repository) -> bytes:
     return (made.folder / "dvc.lock").read_bytes()
-
-
-class Repro:
-    """`dvc repro` as the leader of a process group; what it prints is read line by line."""
-
-    def __init__(self, made: Repository) -> None:
-        self.folder = made.folder
-        self.process = subprocess.Popen(
-            ["dvc", "repro"],
-            cwd=made.folder,
-            env=made.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        self.printed = ""
-
-    @property
-    def _pipe(self) -> IO[str]:
-        assert self.process.stdout is not None
-        return self.process.stdout
-
-    def until(self, pattern: str) -> None:
-        """Read until a line matches."""
-        for line in self._pipe:
-            self.printed += line
-            if re.search(pattern, line):
-                return
-        pytest.fail(f"never printed {pattern}:\n{self.printed}")
-
-    def end(self) -> int:
-        """Read to the end: of all processes that hold the pipe, an orphan included."""
-        self.printed += self._pipe.read()
-        self._pipe.close()
-        return self.process.wait()
-
-    def holder(self) -> int:
-        """The process that holds the lock, according to its note."""
-        found = re.match(r"process (\d+) ", (self.folder / ".mnist_dvc/holder").read_text())
-        assert found is not None
-        return int(found[1])
 
 
 @pytest.mark.parametrize("seed", range(2))

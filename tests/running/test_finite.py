@@ -7,9 +7,10 @@ to ask it about.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 from helpers import params, raw_digits
 from killing import tracked
 
@@ -19,10 +20,14 @@ from mnist_dvc.errors import ArtifactError, DivergedError
 from mnist_dvc.model.weights import read_model
 from mnist_dvc.paths import Paths
 from mnist_dvc.pipeline.train import train
+from mnist_dvc.running import run as running
 from mnist_dvc.study.trial import trial
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from mnist_dvc.training.events import Finished
 
 RUINED = params(epochs=4, learning_rate=8.5, weight_decay=1.0, warmup=0.99, ema_decay=0.0)
 STEPS = 40
@@ -108,3 +113,37 @@ def test_same_training_at_a_usual_rate_is_published(unvalidated: Paths) -> None:
     trial(usual, unvalidated)
     for path in (unvalidated.model, unvalidated.trial("compact", 1) / "model.safetensors"):
         assert read_model(path)[1].network == "compact"
+
+
+def overflowing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The result of a training has weights that are finite and too large to compute with."""
+    follow = running._follow
+
+    def enlarge(*arguments: Any) -> Finished:
+        finished = follow(*arguments)
+        with torch.no_grad():
+            for weight in finished.model.parameters():
+                if weight.ndim > 1:
+                    weight.fill_(1e38)
+        return finished
+
+    monkeypatch.setattr(running, "_follow", enlarge)
+
+
+@pytest.mark.parametrize("run", [train, trial])
+def test_result_without_answers_is_not_published(
+    unvalidated: Paths, monkeypatch: pytest.MonkeyPatch, run: Callable[..., None]
+) -> None:
+    overflowing(monkeypatch)
+    with pytest.raises(DivergedError, match="after the last step: got answers that are infinite or no numbers"):
+        run(params(), unvalidated)
+    assert tracked(unvalidated) == {}
+    assert list(unvalidated.root.glob("trials/*/*/*.json")) == []
+    assert kept(unvalidated.state) != []
+
+
+def test_without_the_question_it_would_be_published(unvalidated: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    overflowing(monkeypatch)
+    monkeypatch.setattr(running, "_refuse_without_answers", lambda *_: None)
+    train(params(), unvalidated)
+    assert unvalidated.model.is_file()
