@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -11,20 +12,24 @@ from mnist_dvc.data.digits import Digits
 from mnist_dvc.files import exclusive, json_bytes, publish
 from mnist_dvc.inference import logits_of
 from mnist_dvc.metrics import Predictions, scores
-from mnist_dvc.model import TEACHERS, check_name
+from mnist_dvc.model import NETWORKS, TEACHERS, check_name
 from mnist_dvc.model.weights import weights_bytes
 from mnist_dvc.report.console import ConsoleReport
 from mnist_dvc.report.text import duration, per_cent
-from mnist_dvc.running.run import Beginning, Report, Trained, metrics_of, trained
+from mnist_dvc.running.run import Trained, metrics_of, trained
 from mnist_dvc.runtime import machine
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from mnist_dvc.params import Params
     from mnist_dvc.paths import Paths
+    from mnist_dvc.running.run import Networks
 
 __all__ = ["teacher", "trial"]
+
+METRICS = "metrics.json"
 
 
 def trial(params: Params, paths: Paths, *, teaching: Path | None = None) -> None:
@@ -42,21 +47,10 @@ def trial(params: Params, paths: Paths, *, teaching: Path | None = None) -> None
         as :func:`mnist_dvc.pipeline.train.train`, a changed test split included.
         OSError: an output cannot be written.
     """
-    check_name(params.model.name)  # before it becomes part of a path
-    state, folder = _state(params, paths), paths.trial(params.model.name, params.train.seed)
-    with (
-        exclusive(state, "mnist-dvc study trial"),
-        trained(
-            __name__,
-            params,
-            ("model", "train", "evaluate"),
-            prepared=paths.prepared,
-            teaching=teaching or paths.teaching,
-            state=state,
-            outputs=[folder / "metrics.json"],
-            reports=_reports,
-        ) as done,
-    ):
+    folder = paths.trial(params.model.name, params.train.seed)
+    with _training(
+        params, paths, "trial", ("model", "train", "evaluate"), networks=NETWORKS, teaching=teaching
+    ) as done:
         scored = _test_scores(done, params.evaluate.batch_size)
         _publish(folder, params, done, scored)
     print(
@@ -71,22 +65,8 @@ def teacher(params: Params, paths: Paths) -> None:
     Raises:
         as :func:`trial`.
     """
-    check_name(params.model.name, TEACHERS)
-    state, folder = _state(params, paths), paths.trial(params.model.name, params.train.seed)
-    with (
-        exclusive(state, "mnist-dvc study teacher"),
-        trained(
-            __name__,
-            params,
-            ("model", "train"),
-            prepared=paths.prepared,
-            teaching=paths.teaching,
-            state=state,
-            outputs=[folder / "metrics.json"],
-            reports=_reports,
-            networks=TEACHERS,
-        ) as done,
-    ):
+    folder = paths.trial(params.model.name, params.train.seed)
+    with _training(params, paths, "teacher", ("model", "train"), networks=TEACHERS) as done:
         _publish(folder, params, done, {})
     row = done.finished.history[-1]
     held_out = "none held out" if row.val_accuracy is None else f"{per_cent(row.val_accuracy)} on the validation images"
@@ -96,8 +76,34 @@ def teacher(params: Params, paths: Paths) -> None:
     )
 
 
-def _reports(_: Beginning) -> list[Report]:
-    return [ConsoleReport()]
+@contextmanager
+def _training(
+    params: Params,
+    paths: Paths,
+    command: str,
+    sections: tuple[str, ...],
+    *,
+    networks: Networks,
+    teaching: Path | None = None,
+) -> Iterator[Trained]:
+    """One training told on the console, with a lock and snapshots of its own, so that several can run at a time."""
+    check_name(params.model.name, networks)  # before it becomes part of a path
+    state, folder = _state(params, paths), paths.trial(params.model.name, params.train.seed)
+    with (
+        exclusive(state, f"mnist-dvc study {command}"),
+        trained(
+            __name__,
+            params,
+            sections,
+            prepared=paths.prepared,
+            teaching=teaching or paths.teaching,
+            state=state,
+            outputs=[folder / METRICS],
+            reports=lambda _: [ConsoleReport()],
+            networks=networks,
+        ) as done,
+    ):
+        yield done
 
 
 def _publish(folder: Path, params: Params, done: Trained, scored: dict[str, Any]) -> None:
@@ -108,14 +114,14 @@ def _publish(folder: Path, params: Params, done: Trained, scored: dict[str, Any]
     outputs = {
         folder / "model.safetensors": weights_bytes(done.finished.model.state_dict(), done.card),
         folder / "timing.json": json_bytes(timing),
-        folder / "metrics.json": json_bytes(result),
+        folder / METRICS: json_bytes(result),
     }
     with done.inputs.publishing():
-        publish(outputs, folder / "metrics.json")
+        publish(outputs, folder / METRICS)
 
 
 def _state(params: Params, paths: Paths) -> Path:
-    """Lock and snapshots of this trial alone, so that several can run at a time."""
+    """Where the lock and the snapshots of this trial alone are."""
     return paths.state / "trials" / params.model.name / str(params.train.seed)
 
 
