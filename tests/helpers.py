@@ -160,3 +160,15 @@ def command(
         check=False,
         timeout=240,
     )
+
+
+def redirected(folder: Path, redirection: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python as a shell does with ``redirection`` at the end of the line."""
+    return subprocess.run(
+        ["sh", "-c", f'exec "$0" "$@" {redirection}', sys.executable, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )

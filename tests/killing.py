@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+from helpers import params
 
 from mnist_dvc.files import sha256
 from mnist_dvc.paths import Paths
+from mnist_dvc.pipeline.train import train
 
 ZYGOTE = Path(__file__).with_name("zygote.py")
 TRAIN = ("train", "--snapshot-every", "0")
@@ -78,6 +80,15 @@ class Report:
 def tracked(paths: Paths) -> dict[str, bytes]:
     """The tracked outputs of the training that are there."""
     return {path.name: path.read_bytes() for path in paths.of_training if path.is_file()}
+
+
+def golden(paths: Paths) -> dict[str, bytes]:
+    """What a training leaves that nothing interrupted; removed again."""
+    train(params(), paths)
+    outputs = tracked(paths)
+    for path in paths.of_training:
+        path.unlink()
+    return outputs
 
 
 def kill_until_done(

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from helpers import blobs, command
+from helpers import blobs, command, redirected
 from PIL import Image
 
 from mnist_dvc import cli
@@ -417,16 +417,9 @@ def test_command_whose_answers_are_read_to_the_end_is_a_success(exported: Paths,
     assert len(result.stdout.encode()) > 2**16
 
 
-def redirected(folder: Path, redirection: str, *options: str) -> subprocess.CompletedProcess[str]:
+def asked(folder: Path, redirection: str, *options: str) -> subprocess.CompletedProcess[str]:
     """``predict`` of a picture and of one that is missing, as a shell runs it with ``redirection``."""
-    line = f'exec "$0" -m mnist_dvc predict "$@" {redirection}'
-    return subprocess.run(
-        ["sh", "-c", line, sys.executable, *options, "digits/0.png", "missing.png"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return redirected(folder, redirection, "-m", "mnist_dvc", "predict", *options, "digits/0.png", "missing.png")
 
 
 @pytest.mark.parametrize("options", [["--json"], []], ids=["lines", "tables"])
@@ -436,14 +429,14 @@ def redirected(folder: Path, redirection: str, *options: str) -> subprocess.Comp
 def test_answers_that_reach_nobody_end_in_74(
     exported: Paths, redirection: str, reason: str, options: list[str]
 ) -> None:
-    result = redirected(exported.root, redirection, *options)
+    result = asked(exported.root, redirection, *options)
     assert (result.returncode, result.stderr) == (74, f"mnist-dvc: standard output: {reason}\n")
 
 
 @pytest.mark.parametrize("options", [["--json"], []], ids=["lines", "tables"])
 def test_what_is_said_of_errors_never_stands_among_the_answers(exported: Paths, options: list[str]) -> None:
     """Not even where standard error is closed, so that Python has none."""
-    open_, closed = redirected(exported.root, "", *options), redirected(exported.root, "2>&-", *options)
+    open_, closed = asked(exported.root, "", *options), asked(exported.root, "2>&-", *options)
     assert (open_.returncode, closed.returncode) == (65, 65)
     assert open_.stderr == "mnist-dvc: pictures: not read: got 1 of 2, expected none\n"
     assert closed.stdout == open_.stdout

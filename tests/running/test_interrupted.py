@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -13,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from helpers import command, params, write_params
-from killing import tracked
+from helpers import params
+from killing import golden, tracked
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mnist_dvc import runtime
-from mnist_dvc.errors import ArtifactError, BusyError, DivergedError, StoppedError
-from mnist_dvc.files import exclusive
+from mnist_dvc.errors import ArtifactError, DivergedError, StoppedError
 from mnist_dvc.pipeline.prepare import prepare
 from mnist_dvc.pipeline.train import train
 from mnist_dvc.running import inputs
@@ -52,15 +49,6 @@ def stop_after(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     monkeypatch.setattr(Training, "_train_on", train_and_signal)
     return arm
-
-
-def golden(workspace: Paths) -> dict[str, bytes]:
-    """What a training leaves that nothing interrupted; removed again."""
-    train(params(), workspace)
-    outputs = tracked(workspace)
-    for path in workspace.of_training:
-        path.unlink()
-    return outputs
 
 
 def snapshots(workspace: Paths) -> list[Path]:
@@ -272,152 +260,6 @@ def test_curves_that_cannot_be_written_do_not_stop_the_training(
     train(params(), workspace)
     assert "no TensorBoard curves from here on: [Errno " in capsys.readouterr().err
     assert workspace.model.is_file()
-
-
-@pytest.mark.parametrize("stage", ["prepare", "train", "evaluate", "export"])
-def test_stage_is_refused_while_another_process_works(workspace: Paths, stage: str) -> None:
-    """The other process is this one; the kernel refuses the child."""
-    write_params(workspace.root)
-    with exclusive(workspace.state, "mnist-dvc train"):
-        result = command(stage, cwd=workspace.root)
-    assert result.returncode == 75
-    assert f"got a workspace that process {os.getpid()} (mnist-dvc train, since 20" in result.stderr
-    assert len(result.stderr.splitlines()) == 1
-
-
-def test_without_the_lock_nobody_is_refused(workspace: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The twin of the test above, in one process: it is the lock that refuses, not something else on the way."""
-    with exclusive(workspace.state, "one"):
-        with pytest.raises(BusyError), exclusive(workspace.state, "two"):
-            pass
-        monkeypatch.setattr("filelock.FileLock.acquire", lambda _: None)
-        with exclusive(workspace.state, "two"):
-            pass
-        (workspace.state / "holder").touch()
-
-
-def test_lock_without_a_holder_does_not_block(workspace: Paths) -> None:
-    """A process that was killed leaves its file and its note, and the kernel its lock."""
-    holder = "import os; from pathlib import Path; from mnist_dvc.files import exclusive\n"
-    holder += "with exclusive(Path('.mnist_dvc'), 'mnist-dvc train'): os.kill(os.getpid(), 9)"
-    result = subprocess.run([sys.executable, "-c", holder], cwd=workspace.root, check=False)
-    assert result.returncode == -9
-    assert (workspace.state / "holder").is_file()
-    train(params(), workspace)
-    assert not (workspace.state / "holder").exists()
-
-
-def test_lock_is_free_after_an_error(workspace: Paths) -> None:
-    with pytest.raises(RuntimeError), exclusive(workspace.state, "one"):
-        raise RuntimeError
-    with exclusive(workspace.state, "another"):
-        pass
-
-
-def test_lock_is_refused_even_when_the_note_is_gone(workspace: Paths) -> None:
-    code = "from pathlib import Path; from mnist_dvc.files import exclusive\nwith exclusive(Path('.mnist_dvc'), 'x'): 0"
-    with exclusive(workspace.state, "one"):
-        (workspace.state / "holder").unlink()
-        result = subprocess.run(
-            [sys.executable, "-c", code], cwd=workspace.root, capture_output=True, text=True, check=False
-        )
-        (workspace.state / "holder").touch()
-    assert f"{BusyError.__name__}: .mnist_dvc/lock: got a workspace that another process works in" in result.stderr
-
-
-TAKEN = ("models/model.safetensors", "models/checkpoint.pth", "models/SHA256SUMS", "reports/train/history.csv")
-
-
-@pytest.mark.parametrize("name", TAKEN)
-def test_name_taken_by_a_folder_is_met_before_the_training(workspace: Paths, name: str) -> None:
-    (workspace.root / name / "inside").mkdir(parents=True)
-    with pytest.raises(IsADirectoryError) as caught:
-        train(params(), workspace)
-    assert caught.value.filename == str(workspace.root / name)
-    assert not workspace.runs.exists()
-
-
-@pytest.mark.parametrize("name", ["models", "reports", "checkpoints", ".mnist_dvc"])
-def test_folder_taken_by_a_file_is_met_before_the_training(workspace: Paths, name: str) -> None:
-    (workspace.root / name).write_text("a file")
-    with pytest.raises(OSError, match="(File exists|Not a directory)"):
-        train(params(), workspace)
-    assert not workspace.runs.exists()
-
-
-def test_full_disk_ends_in_74_in_the_system_s_own_words(workspace: Paths) -> None:
-    """No file may grow beyond 100,000 bytes, as on a disk with that much left: snapshots take 380,000."""
-    write_params(workspace.root)
-    whole = golden(workspace)
-    train(params(), workspace)
-    limited = (
-        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
-        "from mnist_dvc.cli import main; sys.argv = ['mnist-dvc', 'train', '--snapshot-every', '0']; main()"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", limited], cwd=workspace.root, capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 74, result.stderr
-    assert re.fullmatch(
-        rf"mnist-dvc: \.mnist_dvc/resume/\w+/step-0+1\.snapshot: {os.strerror(errno.EFBIG)}\n", result.stderr
-    )
-    assert tracked(workspace) == whole
-    assert list(workspace.root.rglob("*.tmp")) == []
-
-
-@pytest.mark.parametrize("full", ["snapshot", "publishing"])
-def test_disk_that_fills_up_leaves_the_old_outputs_whole(
-    workspace: Paths, monkeypatch: pytest.MonkeyPatch, full: str
-) -> None:
-    whole = golden(workspace)
-    train(params(), workspace)
-    write, calls = os.write, iter(range(1000))
-
-    def fill(handle: int, content: Any) -> int:
-        if len(content) > (300_000 if full == "snapshot" else 0) and next(calls) >= (1 if full == "snapshot" else 5):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return write(handle, content)
-
-    monkeypatch.setattr(os, "write", fill)
-    with pytest.raises(OSError, match="No space left"):
-        train(params(), workspace)
-    monkeypatch.undo()
-    assert tracked(workspace) == whole
-    assert list(workspace.root.rglob("*.tmp")) == []
-    train(params(), workspace)
-    assert tracked(workspace) == whole
-
-
-def test_out_of_memory_ends_in_74_and_names_the_batch_size(workspace: Paths) -> None:
-    """The address space ends 60 MB above what the process has; a batch of 300 images needs more."""
-    write_params(workspace.root, batch_size=300)
-    limited = (
-        "import resource, sys, torch, mnist_dvc.running.run as t\n"
-        "import torch._dynamo\n"
-        "follow = t._follow\n"
-        "def limit(*arguments):\n"
-        "    now = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize() + 60 * 2**20\n"
-        "    resource.setrlimit(resource.RLIMIT_AS, (now, now))\n"
-        "    return follow(*arguments)\n"
-        "t._follow = limit\n"
-        "from mnist_dvc.cli import main; sys.argv = ['mnist-dvc', 'train']; main()\n"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", limited], cwd=workspace.root, capture_output=True, text=True, check=False
-    )
-    assert result.stderr.splitlines()[-1].startswith("mnist-dvc: out of memory (")
-    assert result.returncode == 74
-    assert tracked(workspace) == {}
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_folder_without_permission_is_met_before_the_training(workspace: Paths) -> None:
-    workspace.model.parent.mkdir()
-    workspace.model.parent.chmod(0o555)
-    with pytest.raises(PermissionError):
-        train(params(), workspace)
-    assert not workspace.runs.exists()
 
 
 def test_prepare_leaves_nothing_half_done_when_it_is_stopped(workspace: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
