@@ -1,15 +1,27 @@
 # /// script
 # dependencies = ["nox[uv]>=2025.2.9"]
 # ///
-"""Every check and every run of the project; `nox -l` lists them, plain `nox` runs the default ones."""
+"""Every check, every build and every run of the project; `nox -l` lists them, plain `nox` runs the default ones."""
 
 from __future__ import annotations
 
+import argparse
+import ctypes
+import functools
+import json
 import os
+import re
+import runpy
 import shutil
+import sys
+import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -18,105 +30,372 @@ nox.options.error_on_external_run = True
 
 CONSTRAINTS = os.environ.get("MNIST_DVC_CONSTRAINTS", ".ci/constraints.txt")
 """Exact versions for the sessions; another file, or an empty value for the newest of everything."""
+TORCH_BACKEND = os.environ.get("MNIST_DVC_TORCH_BACKEND", "auto")
+"""What the cuda sessions ask uv for: auto is what the driver runs, cu130 that version of CUDA."""
+TORCH_INDEX = os.environ.get("MNIST_DVC_TORCH_INDEX", "")
+"""Where the cpu and cuda sessions take torch and torchvision from instead: a folder of wheels or a simple index."""
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+CHECK, BUILD = ["checks"], ["builds"]
+"""Tags: what a change must pass, which is what .ci/run runs; and the sessions that choose their build of torch."""
+WORKERS = (f"--numprocesses={min(os.cpu_count() or 1, 8)}", "--dist=loadfile")
+PLAIN = "--override-ini=addopts=--import-mode=importlib"
+"""Without the options of the whole suite, which leaves out benchmarks and marked tests."""
 
 
-def pins(session: nox.Session) -> list[str]:
-    """The option that holds an installation to CONSTRAINTS; pip would refuse an editable package beside hashes."""
-    if not CONSTRAINTS:
-        return []
-    if session.venv_backend == "uv":
-        return ["--constraint", CONSTRAINTS]
-    lines = Path(CONSTRAINTS).read_text(encoding="utf-8").splitlines()
-    plain = Path(session.create_tmp(), "constraints.txt").resolve()
-    plain.write_text("\n".join(line.rstrip(" \\") for line in lines if "--hash" not in line), encoding="utf-8")
-    return ["--constraint", str(plain)]
+def asked_pythons() -> list[str] | None:
+    """The versions of `-p`: nox leaves out each session that does not list them, and ours run on any."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-p", "--pythons", "--python", nargs="*")
+    asked = parser.parse_known_args(sys.argv[1:])[0].pythons or os.environ.get("NOXPYTHON", "").split(",")
+    return [version for version in asked if version] or None
+
+
+session = functools.partial(nox.session, python=asked_pythons())
+
+
+# What is installed
 
 
 def group(*names: str) -> tuple[str, ...]:
     """The requirements of dependency groups of pyproject.toml."""
-    return nox.project.dependency_groups(nox.project.load_toml(), *names)
+    return nox.project.dependency_groups(PROJECT, *names)
 
 
-def install(session: nox.Session, *groups: str) -> None:
-    """Install the package, editable, with dependency groups, at the versions of CONSTRAINTS."""
-    session.install(*pins(session), "--editable", ".", *group(*groups))
+def plain(_: str, entry: str) -> str:
+    """An entry of CONSTRAINTS without its hashes, beside which pip would refuse an editable package."""
+    return entry.partition(" \\")[0]
+
+
+def of_any_build(name: str, entry: str) -> str:
+    """An entry of CONSTRAINTS for another build of torch, whose files are others and which brings its own CUDA."""
+    if name in ("torch", "torchvision"):
+        return plain(name, entry)
+    return "" if name.startswith(("cuda-", "nvidia-", "triton")) else entry
+
+
+def pins(session: nox.Session, change: Callable[[str, str], str] | None = None) -> tuple[str, ...]:
+    """The option that holds an installation to CONSTRAINTS, each entry of which `change` may change or drop."""
+    if session.venv_backend != "uv":
+        change = plain
+    elif "UV_TORCH_BACKEND" in os.environ:  # uv's own way to choose a build for every installation, as CI does
+        change = change or of_any_build
+    if not CONSTRAINTS or change is None:
+        return ("--constraint", CONSTRAINTS) if CONSTRAINTS else ()
+    entries = re.findall(r"^[\w.-]+==.*(?:\n +.*)*", Path(CONSTRAINTS).read_text(encoding="utf-8"), re.MULTILINE)
+    changed = Path(session.virtualenv.location, "constraints.txt").resolve()
+    changed.write_text("\n".join(change(entry.partition("==")[0], entry) for entry in entries), encoding="utf-8")
+    return ("--constraint", str(changed))
+
+
+def install(session: nox.Session, *groups: str, options: tuple[str, ...] = ()) -> None:
+    """Install the package, editable, with dependency groups, held to CONSTRAINTS if `options` say nothing else."""
+    session.install(*(options or pins(session)), "--editable", ".[train]", *group(*groups))
     # Where the shell forbids bytecode files, each start would compile every library anew and take twice as long.
     session.env["PYTHONDONTWRITEBYTECODE"] = ""
 
 
-@nox.session
+def need_uv(session: nox.Session) -> None:
+    """End where a session does what only uv can."""
+    if session.venv_backend != "uv":
+        session.error(f'{session.name} needs uv: python -m pip install "nox[uv]"')
+
+
+# Builds of torch
+
+
+ANEW = ("--reinstall-package=torch", "--reinstall-package=torchvision")
+"""An installed torch of the right version and the wrong build would satisfy uv."""
+
+
+def no_cuda() -> str:
+    """Why there is no CUDA device, by its driver; empty if there is one."""
+    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    try:
+        driver = ctypes.CDLL(name)
+    except OSError:
+        return f"this machine has no NVIDIA driver ({name})"
+    devices = ctypes.c_int()
+    error = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(devices))
+    if error:
+        return f"the NVIDIA driver answers with error {error}"
+    return "" if devices.value else "the NVIDIA driver knows none"
+
+
+def unreachable(session: nox.Session, *options: str) -> str:
+    """Why uv cannot install torch and torchvision so, in its own words; empty if it can."""
+    quick = {"UV_HTTP_TIMEOUT": "10", "UV_HTTP_RETRIES": "0"}
+    dry = ("uv", "pip", "install", "--dry-run", *options, "torch", "torchvision")
+    told = str(session.run(*dry, env=quick, silent=True, log=False, success_codes=range(256)))
+    reasons = [line.strip() for line in told.splitlines() if line.strip().startswith(("error: ", "cause: "))]
+    return " ... ".join(dict.fromkeys((reasons[0], reasons[-1]))) if reasons else ""
+
+
+def install_build(session: nox.Session, build: str) -> None:
+    """As `install` for the tests, with torch and torchvision of a build, and tell which they are."""
+    if build == "cuda" and (why := no_cuda()):
+        session.skip(f"no CUDA device: {why}")
+    need_uv(session)
+    anew = (*pins(session, of_any_build), *ANEW)
+    backend = f"--torch-backend={TORCH_BACKEND if build == 'cuda' else 'cpu'}"
+    options: tuple[str, ...] = ()
+    if TORCH_INDEX:
+        place = ("--no-index", "--find-links") if Path(TORCH_INDEX).is_dir() else ("--default-index",)
+        session.install(*anew, *place, TORCH_INDEX, "--no-deps", "torch", "torchvision")
+        options = pins(session, of_any_build)
+    elif build == "cuda" or sys.platform == "linux":  # elsewhere the default wheels are those for the processor
+        if why := unreachable(session, *anew, backend):
+            session.warn(f"no {build} build of torch within reach, so these are the default wheels; uv says: {why}")
+        else:
+            options = (*anew, backend)
+    install(session, "test", options=options)
+    here = str(session.run("python", "-c", WHAT_IS_HERE, build, silent=True, log=False)).strip()
+    session.log(here)
+    if here.endswith("none"):
+        session.error(f"{here}: this torch finds no CUDA device, though the driver knows one")
+
+
+WHAT_IS_HERE = """
+import importlib.metadata, importlib.util, pathlib, runpy, sys
+version = pathlib.Path(importlib.util.find_spec("torch").origin).with_name("version.py")
+device = sys.argv[1]
+if device == "cuda":
+    from torch import cuda
+    device = f"cuda ({cuda.get_device_name()})" if cuda.is_available() else "none"
+versions = runpy.run_path(str(version))["__version__"], importlib.metadata.version("torchvision")
+print("torch {}, torchvision {}, device".format(*versions), device)
+"""
+"""From a file of torch: the metadata of the default wheels leave their build out, and an import takes seconds."""
+
+
+# Checks
+
+
+@session(tags=CHECK)
 def lint(session: nox.Session) -> None:
-    """Style, import layers, pipeline and workflow files; installs no torch."""
+    """Style, import layers, workflow files: no torch, half a minute; arguments go to ruff."""
     session.install(*pins(session), *group("lint"))
-    session.run("ruff", "check")
+    session.run("ruff", "check", *session.posargs)
     session.run("ruff", "format", "--check")
     session.run("lint-imports", env={"PYTHONPATH": str(Path.cwd())})
+    check_workflows(session)
+
+
+def check_workflows(session: nox.Session) -> None:
+    """Hold .github to its schemas and to zizmor's rules."""
     workflows = [str(path) for path in sorted(Path(".github/workflows").glob("*.yml"))]
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
     session.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml")
     session.run("zizmor", "--offline", "--quiet", ".github")
 
 
-@nox.session
+@session(tags=CHECK)
 def typecheck(session: nox.Session) -> None:
-    """mypy, strict, on the package, the tests and this file."""
+    """mypy, strict, on the package, the tests and this file: a minute; arguments go to mypy."""
     install(session, "typecheck")
-    session.run("mypy")
+    session.run("mypy", *session.posargs)
 
 
-@nox.session
+def run_tests(session: nox.Session, *options: str) -> None:
+    """The suite, with branch coverage."""
+    session.run("pytest", *WORKERS, "--cov", "--cov-report=term", *options, *session.posargs)
+
+
+def run_architecture(session: nox.Session, *options: str) -> None:
+    """The tests of what is built and how it is put together."""
+    session.run("pytest", "tests/architecture", *options, *session.posargs)
+
+
+def run_bench(session: nox.Session, *options: str) -> None:
+    """The benchmarks."""
+    session.run("pytest", "tests/benchmarks", PLAIN, *options, *session.posargs)
+
+
+@session(tags=CHECK)
 def tests(session: nox.Session) -> None:
-    """Unit, property, command-line and architecture tests with branch coverage; arguments go to pytest."""
+    """Unit, property, command-line and architecture tests, with coverage: 7 minutes; arguments go to pytest."""
     install(session, "test")
-    session.run("pytest", "--numprocesses=2", "--dist=loadfile", "--cov", "--cov-report=term", *session.posargs)
+    run_tests(session)
 
 
-@nox.session
+@session(tags=CHECK)
 def architecture(session: nox.Session) -> None:
-    """The networks, the import doors and the pipeline file, against what they promise."""
+    """Networks, import doors and pipeline file, against what they promise: a minute; arguments go to pytest."""
     install(session, "test")
-    session.run("pytest", "tests/architecture", *session.posargs)
+    run_architecture(session)
 
 
-@nox.session
+@session(tags=CHECK)
 def pipeline(session: nox.Session) -> None:
-    """DVC from the outside: repro, experiments, queue, diffs and plots on the sample, in a temporary copy."""
+    """DVC from the outside: repro, experiments, queue, diffs, plots, in temporary copies: 3 minutes."""
     install(session, "test")
-    session.run("pytest", "tests/dvc", "-m", "pipeline", "--numprocesses=2", "--dist=loadfile", *session.posargs)
+    session.run("pytest", "tests/dvc", "-m", "pipeline", *WORKERS, *session.posargs)
 
 
-@nox.session(default=False)
+@session(default=False, tags=CHECK)
 def faults(session: nox.Session) -> None:
-    """Processes killed, orphaned and doubled, files damaged, parsers fuzzed, poor surroundings: 10 to 20 minutes."""
+    """Kills, orphans, damaged files, fuzzed parsers, poor surroundings: 12 minutes."""
     install(session, "test")
-    session.run("pytest", "-m", "faults", "--durations=10", "-rP", "--show-capture=stdout", *session.posargs)
+    options = ("--durations=10", "-rP", "--show-capture=stdout")
+    session.run("pytest", "-m", "faults", *WORKERS, *options, *session.posargs)
 
 
-@nox.session(default=False)
+@session(default=False, tags=CHECK)
+def reproduce(session: nox.Session) -> None:
+    """The pipeline in two clean clones, every tracked byte compared: 2 minutes."""
+    install(session, "test")
+    session.run("pytest", "tests/builds/reproduced.py", PLAIN, "--capture=no", *session.posargs)
+
+
+@session(default=False)
+def minimums(session: nox.Session) -> None:
+    """The tests at the lowest versions that pyproject.toml allows: needs uv, 8 minutes."""
+    need_uv(session)
+    # Without CONSTRAINTS: to hold what comes along to its newest version would lift what brings it.
+    install(session, "test", options=("--resolution=lowest-direct", "--upgrade"))
+    session.run("pytest", *WORKERS, *session.posargs)
+
+
+# What ships
+
+
+@session(default=False, tags=CHECK)
+def wheel(session: nox.Session) -> None:
+    """Source archive and wheel: built, checked, used from an empty environment elsewhere: needs uv, 2 minutes."""
+    need_uv(session)
+    session.install(*pins(session), *group("dist"))
+    shutil.rmtree("dist", ignore_errors=True)
+    held = [f"--build-constraint={CONSTRAINTS}"] if CONSTRAINTS else []
+    session.run("uv", "build", "--quiet", "--out-dir=dist", *held)
+    (built,) = Path("dist").resolve().glob("*.whl")
+    (source,) = Path("dist").resolve().glob("*.tar.gz")
+    session.run("twine", "check", "--strict", str(source), str(built))
+    session.run("check-wheel-contents", str(built))
+    checks = ("pytest", "--noconftest", PLAIN, "-p", "no:cacheprovider", "--capture=no", *session.posargs)
+    session.run(*checks, "tests/builds/contents.py", env={"MNIST_DVC_DIST": str(built.parent)})
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as elsewhere:
+        session.run("uv", "venv", "--quiet", f"--python={session.virtualenv.location}", elsewhere)
+        for extra in ("", "[train]"):
+            wanted = f"mnist-dvc{extra} @ {built.as_uri()}"
+            session.run("uv", "pip", "install", "--quiet", f"--python={elsewhere}", *pins(session), wanted)
+            tried = f"tests/builds/installed_{extra.strip('[]') or 'base'}.py"
+            session.run(*checks, tried, env={"MNIST_DVC_INSTALLED": elsewhere})
+
+
+@session(default=False, tags=CHECK)
+def audit(session: nox.Session) -> None:
+    """Vulnerabilities, workflows, licences and a bill of materials in build/sbom.json, or a path given: needs uv."""
+    need_uv(session)
+    session.install(*pins(session), *group("audit"))
+    look_up_vulnerabilities(session)
+    check_workflows(session)
+    shipped = Path(session.virtualenv.location, "shipped")
+    session.run("uv", "venv", "--quiet", "--clear", f"--python={session.virtualenv.location}", str(shipped))
+    session.run("uv", "pip", "install", "--quiet", f"--python={shipped}", *pins(session), ".[train]")
+    python = str(next(shipped.glob("[Sb]*/python*")))
+    lines = Path(".ci/licences.txt").read_text(encoding="utf-8").splitlines()
+    allowed = [line for line in lines if not line.startswith("#")]
+    session.run(
+        "pip-licenses", f"--python={python}", f"--allow-only={';'.join(allowed)}", "--summary",
+        "--ignore-packages", *KNOWN_LICENCES,
+    )  # fmt: skip
+    bill = Path(*(session.posargs or ["build", "sbom.json"]))
+    bill.parent.mkdir(parents=True, exist_ok=True)
+    session.run(
+        "cyclonedx-py", "environment", python, "--pyproject=pyproject.toml", "--output-reproducible", f"-o={bill}"
+    )
+
+
+KNOWN_LICENCES = ("cuda-toolkit", "grandalf")
+"""Packages whose metadata say less than their files: cuda-toolkit, an empty one for the NVIDIA ones, says nothing;
+grandalf, with which DVC draws its graphs, says GPL-2.0, where its licence file gives the choice of EPL-1.0."""
+
+
+def look_up_vulnerabilities(session: nox.Session) -> None:
+    """Ask pip-audit about CONSTRAINTS; its database may be out of reach, which is told."""
+    found = Path(session.virtualenv.location, "audit.json")
+    found.unlink(missing_ok=True)
+    asked = ("--require-hashes", "--disable-pip", f"--requirement={CONSTRAINTS}", "--format=json", f"--output={found}")
+    told = str(session.run("pip-audit", "--progress-spinner=off", *asked, silent=True, success_codes=range(256)))
+    answers = json.loads(found.read_text(encoding="utf-8"))["dependencies"] if found.exists() else []
+    unknown = [entry["skip_reason"] for entry in answers if "skip_reason" in entry]
+    bad = [f"{entry['name']} {entry['version']}: {flaw['id']}" for entry in answers for flaw in entry.get("vulns", ())]
+    if len(unknown) == len(answers):
+        said = (*unknown, *reversed(told.splitlines()), "nothing")[0]
+        session.warn(
+            f"no package was looked up, the database of vulnerabilities is out of reach; pip-audit says: {said}"
+        )
+    else:
+        session.log(f"{len(answers) - len(unknown)} of {len(answers)} packages looked up, {len(bad)} vulnerabilities")
+    if bad:
+        session.error("; ".join(bad))
+
+
+# Builds and runs
+
+
+def on_build(run: Callable[..., None], name: str, build: str, needs: str) -> None:
+    """Register a session that runs on one build of torch."""
+
+    def chosen(session: nox.Session) -> None:
+        install_build(session, build)
+        run(session, *(["--device=cuda"] if build == "cuda" else []))
+
+    chosen.__doc__ = f"The same as {name}, {needs}."
+    session(name=f"{name}({build})", default=False, tags=BUILD)(chosen)
+
+
+@session(default=False)
 def bench(session: nox.Session) -> None:
-    """What things cost, as ratios within one run, with a Markdown table; nothing else should run beside it."""
+    """What things cost, with a Markdown table: nothing else may run beside it; arguments go to pytest."""
     install(session, "test")
-    session.run("pytest", "tests/benchmarks", "--override-ini=addopts=--import-mode=importlib", *session.posargs)
+    run_bench(session)
 
 
-@nox.session(default=False)
+for _run, _name in ((run_tests, "tests"), (run_architecture, "architecture"), (run_bench, "bench")):
+    on_build(_run, _name, "cpu", "on a CPU build of torch: needs uv and PyTorch's index, else says so and takes the default")
+    on_build(_run, _name, "cuda", "on a CUDA device: needs uv and the device, else is skipped and says so")
+
+
+@session(default=False)
 def repro(session: nox.Session) -> None:
-    """The main job: run the pipeline on the best data within reach and print the metrics; arguments go to dvc repro."""
+    """The main job: run the pipeline on the best data within reach and show the metrics; arguments go to dvc repro."""
     install(session)
     session.run("dvc", "repro", *session.posargs)
     session.run("dvc", "metrics", "show")
 
 
-@nox.session(default=False)
+@session(default=False, venv_backend="none")
+def gate(session: nox.Session) -> None:
+    """The last run's test accuracy against what it has to reach on MNIST, 0.994 or what is given: no installation."""
+    found = json.loads(Path("reports/test/metrics.json").read_text(encoding="utf-8"))
+    wanted = float(session.posargs[0]) if session.posargs else 0.994
+    told = f"test accuracy: got {found['accuracy']} on {found['dataset']}, expected at least {wanted} on mnist"
+    if found["dataset"] != "mnist" or found["accuracy"] < wanted:
+        session.error(told)
+    session.log(told)
+
+
+@session(default=False, venv_backend="none")
+def notes(session: nox.Session) -> None:
+    """What CHANGELOG.md says of the version whose tag is given, in build/notes.md: no installation."""
+    tag = session.posargs[0] if session.posargs else "none"
+    version = runpy.run_path("mnist_dvc/version.py")["__version__"]
+    changelog = Path("CHANGELOG.md").read_text(encoding="utf-8")
+    section = re.search(rf"^## {re.escape(version)}\b.*\n((?:(?!## ).*\n?)*)", changelog, re.MULTILINE)
+    if tag != f"v{version}" or section is None or not section[1].strip():
+        session.error(f"{tag}: got no tag of a version in CHANGELOG.md, expected v{version} and its section there")
+    Path("build").mkdir(exist_ok=True)
+    Path("build/notes.md").write_text(section[1].strip() + "\n", encoding="utf-8")
+
+
+@session(default=False)
 def dev(session: nox.Session) -> None:
-    """A virtual environment in .venv with everything that the other sessions install."""
-    uv = shutil.which("uv")
-    if uv is None:
-        session.error('dev needs uv: python -m pip install "nox[uv]"')
-    session.run(uv, "venv", "--allow-existing", ".venv", external=True)
-    session.run(
-        uv, "pip", "install", "--python", ".venv", *pins(session), "--editable", ".", *group("dev"), external=True
-    )
+    """All that the other sessions install, in .venv: needs uv; arguments go to uv, as --torch-backend=cpu."""
+    need_uv(session)
+    options = (*pins(session, of_any_build), *ANEW, *session.posargs) if session.posargs else pins(session)
+    session.run("uv", "venv", "--quiet", "--allow-existing", ".venv")
+    session.run("uv", "pip", "install", "--python=.venv", *options, "--editable", ".[train]", *group("dev"))
     session.log("activate it with: source .venv/bin/activate")
 
 

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from mnist_dvc import __version__
 from mnist_dvc.codebase import as_begun
 from mnist_dvc.errors import MnistDvcError, printable
 from mnist_dvc.params import load_params
 from mnist_dvc.paths import Paths
 from mnist_dvc.running.interruption import Watchdog
 from mnist_dvc.streams import fill_descriptors, outlive_errors, outlive_output
+from mnist_dvc.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["app", "main"]
 
 PROGRAM = "mnist-dvc"
-EXIT_INTERNAL, EXIT_IO = 70, 74
+EXIT_MISSING, EXIT_INTERNAL, EXIT_IO = 69, 70, 74
 PRINTING = ("predict", "summary")
 """Commands whose product is what they print; the others write files, and outlive the console."""
 OUT_OF_MEMORY = ("DefaultCPUAllocator: ", "could not create a primitive", "could not create a memory")
@@ -138,7 +138,11 @@ def predict(
     ],
     model: Annotated[
         Path | None,
-        typer.Option("--model", metavar="FILE", help="The trained model, .onnx, .safetensors or .pth; else models/'s."),
+        typer.Option(
+            "--model",
+            metavar="FILE",
+            help="A trained model (.onnx, .safetensors, .pth) or a released one (compact, reference); else models/'s.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object per line instead of a table.")] = False,
 ) -> None:
@@ -272,13 +276,22 @@ def _outcome() -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _report(f"{where}{error.strerror or error}", EXIT_IO)
-    except Exception as error:  # noqa: BLE001  (a defect of ours; the traceback is what its report needs)
-        if _is_out_of_memory(error):
-            words = str(error).partition("\n")[0] or type(error).__name__
-            return _report(f"out of memory ({words}); a smaller batch_size in the params needs less", EXIT_IO)
-        traceback.print_exc()
-        return _report(f"internal error: {type(error).__name__}: {error}", EXIT_INTERNAL)
+    except Exception as error:  # noqa: BLE001  (whatever it is, it ends in words)
+        return _report_unexpected(error)
     return 0
+
+
+def _report_unexpected(error: Exception) -> int:
+    """Tell what a library threw: something that is not installed, no memory, or else a defect of ours."""
+    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if package not in ("", "mnist_dvc"):
+        told = f'{package}: got no such package, expected the extra "train": python -m pip install "{PROGRAM}[train]"'
+        return _report(told, EXIT_MISSING)
+    if _is_out_of_memory(error):
+        words = str(error).partition("\n")[0] or type(error).__name__
+        return _report(f"out of memory ({words}); a smaller batch_size in the params needs less", EXIT_IO)
+    traceback.print_exc()  # what the report of a defect needs
+    return _report(f"internal error: {type(error).__name__}: {error}", EXIT_INTERNAL)
 
 
 def _terminate(number: int, _: object) -> NoReturn:

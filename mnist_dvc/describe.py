@@ -1,54 +1,17 @@
-"""What a network is made of: its parameters, the shapes it passes through, the multiply-adds of one image."""
+"""A network to its description: the shapes that one image passes through, and the multiply-adds that it takes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
-from mnist_dvc.model import BUDGET
+from mnist_dvc.description import Description, Layer, Parameter
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["Description", "Layer", "Parameter", "describe", "parameter_count"]
-
-Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """A trainable tensor: dotted name, shape, number of values."""
-
-    name: str
-    shape: Shape
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """A top-level module: its name, trainable values, and the shape it turns one image into (without N)."""
-
-    name: str
-    parameters: int
-    output_shape: Shape
-
-
-@dataclass(frozen=True, slots=True)
-class Description:
-    """A whole network; ``multiply_adds`` are those of convolutions and matrix products for one image."""
-
-    network: str
-    parameters: tuple[Parameter, ...]
-    layers: tuple[Layer, ...]
-    total: int
-    multiply_adds: int
-
-    @property
-    def budget_left(self) -> int:
-        """How many parameters could be added while staying below the budget."""
-        return BUDGET - 1 - self.total
+__all__ = ["describe", "parameter_count"]
 
 
 def parameter_count(model: nn.Module) -> int:
@@ -57,12 +20,12 @@ def parameter_count(model: nn.Module) -> int:
 
 
 @torch.no_grad()
-def describe(network: str, model: nn.Module, image_1HW: Shape = (1, 28, 28)) -> Description:
+def describe(network: str, model: nn.Module, image_1HW: tuple[int, ...] = (1, 28, 28)) -> Description:
     """Describe ``model`` by sending one blank image through it in evaluation mode; its mode is restored."""
     # Brings the compiler along, 70 MB of it, which no training needs.
     from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415
 
-    shapes: dict[str, Shape] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
 
     def note(name: str) -> object:
         def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:

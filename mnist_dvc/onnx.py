@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-__all__ = ["onnx_bytes"]
+    from mnist_dvc.model.weights import Card
+
+__all__ = ["onnx_bytes", "properties_of"]
 
 
 class _FromPixels(nn.Module):
@@ -68,6 +70,16 @@ def onnx_bytes(model: nn.Module, opset: int, properties: Mapping[str, str]) -> b
     onnx.helper.set_model_props(proto, {**properties, SEAL: BLANK})
     onnx.checker.check_model(proto, full_check=True)
     return sealed(proto.SerializeToString(deterministic=True))
+
+
+def properties_of(card: Card, sha256: str) -> dict[str, str]:
+    """What the ONNX file of the model with ``card``, whose model file has the digest ``sha256``, says of itself."""
+    return {
+        "network": card.network,
+        "dataset": card.dataset,
+        "data_digest": card.data_digest,
+        "model_sha256": sha256,
+    }
 
 
 @contextlib.contextmanager

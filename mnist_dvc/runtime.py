@@ -7,14 +7,15 @@ import ctypes
 import os
 import platform
 import re
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from mnist_dvc import __version__
 from mnist_dvc.errors import DeviceError, one_line
+from mnist_dvc.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +28,8 @@ _Semaphore = ctypes.c_uint64 * 8
 _TRUE = ("true", "t", "yes", "y", "on", "1")
 _WORKSPACE = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 """Without it, or with most other values, cuBLAS computes other bits from one time to the next."""
+_FALSE_ALARM = "adaptive_max_pool2d_backward_cuda does not have a deterministic implementation"
+"""torch says so of any size; over whole maps, as here, each gradient has an address of its own, so no order matters."""
 
 _DECIDING = (
     "ATEN_",
@@ -95,6 +98,7 @@ def choose_precision(wanted: str, device: torch.device) -> str:
 def set_up(threads: int, say: Callable[[str], None] | None = None) -> int:
     """Make this process compute the same bits every time: thread count, deterministic kernels, no denormals.
 
+    On a GPU, float32 then is float32, as on a CPU: left alone, cuDNN rounds what it convolves to ten bits (TF32).
     Denormal weights, which training drifts into, can slow a convolution forty-fold (pytorch/pytorch#19651). To be
     called by the thread that trains: OpenMP keeps its settings for each thread that opens parallel regions.
 
@@ -115,6 +119,9 @@ def set_up(threads: int, say: Callable[[str], None] | None = None) -> int:
     # The same switch as use_deterministic_algorithms, which imports the compiler (1.1 s) to tell it, too.
     torch.set_deterministic_debug_mode("warn" if torch.cuda.is_available() else "error")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs, and finds bugs only
+    warnings.filterwarnings("ignore", _FALSE_ALARM)
+    with warnings.catch_warnings(action="ignore"):  # torch 2.11 prefers another switch, which its exporter fails over
+        torch.backends.cudnn.allow_tf32 = False
     _keep_freed_memory()
     return granted
 
@@ -196,7 +203,8 @@ def _keep_freed_memory() -> None:
 def provenance(threads: int, device: torch.device, precision: str) -> dict[str, Any]:
     """What decides the bits of a result beside code, params and data: versions, device, precision, threads.
 
-    Where environment variables decide, too, they follow as one string, ``environment``; without any the key is absent.
+    On an NVIDIA GPU, its name and the version of cuDNN follow. Where environment variables decide, too, they come last,
+    as one string, ``environment``; without any the key is absent.
 
     Args:
         threads: those that :func:`set_up` granted.
@@ -211,6 +219,9 @@ def provenance(threads: int, device: torch.device, precision: str) -> dict[str, 
         "precision": precision,
         "threads": threads,
     }
+    if device.type == "cuda":
+        cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+        record |= {"accelerator": torch.cuda.get_device_name(device), "cudnn": str(cudnn)}
     environment = " ".join(
         f"{name}={one_line(value)}" for name, value in sorted(os.environ.items()) if _decides(name, value)
     )

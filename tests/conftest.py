@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import signal
 import socket
+import warnings
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from devices import take, told
 from helpers import params, raw_digits
 from hypothesis import settings
 
 from mnist_dvc.data.prepared import write_prepared
 from mnist_dvc.data.splits import split
 from mnist_dvc.paths import Paths
+from mnist_dvc.runtime import set_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +24,25 @@ if TYPE_CHECKING:
 # The same examples on every run, and no verdict on how long one took: the machine may be busy.
 settings.register_profile("mnist_dvc", deadline=None, derandomize=True)
 settings.load_profile("mnist_dvc")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    words = "what the tests with a fixture `device` compute on"
+    parser.addoption("--device", choices=("cpu", "cuda"), default="cpu", help=words)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    take(config.getoption("device"))
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return told(torch.device(config.getoption("device")))
+
+
+@pytest.fixture(scope="session")
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """What the option ``--device`` names: a test that takes it proves its point there, by the same code as here."""
+    return torch.device(request.config.getoption("device"))
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +65,14 @@ def _fresh_torch() -> Iterator[None]:
     yield
     torch.set_flush_denormal(False)
     torch.set_deterministic_debug_mode("default")
+    with warnings.catch_warnings(action="ignore"):
+        torch.backends.cudnn.allow_tf32 = True
+
+
+@pytest.fixture
+def _as_a_stage() -> None:
+    """Determinism, and float32 in float32, as every stage sets them up."""
+    set_up(1)
 
 
 @pytest.fixture(autouse=True)

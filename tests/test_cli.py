@@ -13,8 +13,8 @@ import pytest
 from helpers import ROOT, command, params
 from ruamel.yaml import YAML
 
-from mnist_dvc import __version__
 from mnist_dvc.params import load_params
+from mnist_dvc.version import __version__
 
 if TYPE_CHECKING:
     from mnist_dvc.paths import Paths

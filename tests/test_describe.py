@@ -4,7 +4,8 @@ import pytest
 from torch import nn
 
 from mnist_dvc.describe import describe
-from mnist_dvc.model import BUDGET, NETWORKS
+from mnist_dvc.description import BUDGET
+from mnist_dvc.model import NETWORKS
 
 
 def test_description_of_a_network_counted_by_hand() -> None:

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -49,6 +50,21 @@ def test_auto_precision_follows_the_processor(monkeypatch: pytest.MonkeyPatch, n
     assert choose_precision("auto", torch.device("mps")) == "float32"
 
 
+@pytest.mark.parametrize(("native", "expected"), [(True, "bfloat16"), (False, "float32")])
+def test_auto_precision_follows_the_gpu(monkeypatch: pytest.MonkeyPatch, native: bool, expected: str) -> None:  # noqa: FBT001
+    """A GPU that only imitates bfloat16 does not count as one that has it."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *, including_emulation: including_emulation or native)
+    assert choose_precision("auto", torch.device("cuda")) == expected
+    assert choose_precision("float32", torch.device("cuda")) == "float32"
+
+
+def test_named_gpu_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    present(monkeypatch, cuda=True, mps=False)
+    assert choose_device("cuda") == torch.device("cuda")
+    with pytest.raises(DeviceError, match=r"train.device: got mps, .* \(cuda, cpu\)"):
+        choose_device("mps")
+
+
 def test_named_precision_is_kept() -> None:
     assert choose_precision("bfloat16", CPU) == "bfloat16"
 
@@ -60,6 +76,23 @@ def test_set_up_takes_the_threads_and_asks_for_determinism() -> None:
     assert torch.get_num_threads() == CPUS
     assert torch.are_deterministic_algorithms_enabled()
     assert float(torch.tensor(1e-40) * 1.0) == 0.0
+
+
+def test_set_up_has_float32_convolved_in_float32() -> None:
+    convolution = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+    assert convolution.fp32_precision == "tf32"
+    set_up(1)
+    assert convolution.fp32_precision != "tf32"
+
+
+def test_set_up_hears_no_alarm_about_maxima_of_whole_maps_and_any_other() -> None:
+    words = "{} does not have a deterministic implementation, but you set 'torch.use_deterministic_algorithms"
+    with pytest.raises(UserWarning, match="adaptive_max_pool2d"):
+        warnings.warn(words.format("adaptive_max_pool2d_backward_cuda"), stacklevel=1)
+    set_up(1)
+    warnings.warn(words.format("adaptive_max_pool2d_backward_cuda"), stacklevel=1)
+    with pytest.raises(UserWarning, match="cumsum"):
+        warnings.warn(words.format("cumsum_cuda_kernel"), stacklevel=1)
 
 
 def test_set_up_takes_no_more_threads_than_cpus_and_says_so() -> None:
@@ -193,6 +226,16 @@ def test_provenance_names_what_decides_the_bits() -> None:
     record = provenance(3, CPU, "float32")
     assert list(record.items()) == list(PLAIN.items())
     assert json.loads(json.dumps(record)) == PLAIN
+
+
+def test_provenance_names_the_gpu_and_the_library_that_chooses_its_kernels(bare: pytest.MonkeyPatch) -> None:
+    bare.setattr(torch.cuda, "get_device_name", lambda device: f"a card of {device}")
+    bare.setattr(torch.backends.cudnn, "version", lambda: 91_002)
+    record = provenance(3, torch.device("cuda"), "float32")
+    told = {"device": "cuda", "accelerator": "a card of cuda", "cudnn": "91002"}
+    assert record == PLAIN | told
+    bare.setenv("MKL_CBWR", "COMPATIBLE")
+    assert list(provenance(3, torch.device("cuda"), "float32")) == [*record, "environment"]
 
 
 @pytest.mark.usefixtures("bare")

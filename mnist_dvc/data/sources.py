@@ -63,6 +63,11 @@ MNIST_FILES = (
 )
 """Training images and labels, test images and labels; digests of the files as LeCun and others published."""
 
+_BROKEN = (
+    "MNIST download failed: torchvision, which knows its mirrors, cannot be imported ({}): install the one that goes "
+    "with torch: uv pip install --reinstall --torch-backend=auto torch torchvision"
+)
+
 SAMPLE_SHA256 = (
     "2913c6b6527114b7307e1086335a7665e3f94c74aba3d67525e6f116bf5ae20f",
     "41b7b0a9d94690a3a2f54a1d01a9f1cc1b9512e3954fb737ad5ed9f66972403d",
@@ -190,16 +195,15 @@ def _download(target: Path) -> Path:
     """Fetch MNIST's four files, verify them in a temporary folder, and move it to ``target``, which is returned.
 
     Raises:
-        DownloadError: no mirror delivered some file.
+        DownloadError: no mirror delivered some file, or torchvision, which knows them, is broken.
         DataError: what was delivered is not MNIST.
         OSError: the files cannot be kept.
     """
-    from torchvision.datasets import MNIST  # noqa: PLC0415  (imports torch: seconds that only a download should cost)
-
+    mirrors, resources = _published()
     target.mkdir(parents=True, exist_ok=True)
     for left in target.glob(f"{TEMPORARY}*"):  # by a run that was killed
         shutil.rmtree(left)
-    contents = {name: _fetch(name, md5, MNIST.mirrors) for name, md5 in MNIST.resources}
+    contents = {name: _fetch(name, md5, mirrors) for name, md5 in resources}
     with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=target) as temporary:
         for name, content in contents.items():
             write_atomically(Path(temporary, "MNIST/raw", name), content)
@@ -210,6 +214,23 @@ def _download(target: Path) -> Path:
             if _inside(target) is None:
                 raise  # otherwise another run was faster, and its files will be verified like any
     return target
+
+
+def _published() -> tuple[list[str], list[tuple[str, str]]]:
+    """The addresses that MNIST is published at, and its files with their MD5s.
+
+    Raises:
+        DownloadError: torchvision is here and cannot be imported, as where its build is not that of torch.
+    """
+    try:
+        from torchvision.datasets import MNIST  # noqa: PLC0415  (imports torch: seconds for a download alone)
+    except ModuleNotFoundError as error:
+        if error.name == "torchvision":
+            raise  # the extra is missing, which the command line knows how to say
+        raise DownloadError(_BROKEN.format(one_line(error))) from error
+    except (ImportError, OSError, RuntimeError) as error:
+        raise DownloadError(_BROKEN.format(one_line(error))) from error
+    return MNIST.mirrors, MNIST.resources
 
 
 def _fetch(name: str, md5: str, mirrors: list[str]) -> bytes:

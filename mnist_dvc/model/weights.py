@@ -158,7 +158,7 @@ def refuse_divergence(tensors: Mapping[str, Tensor]) -> None:
 
 
 def kind_of(value: object) -> str:
-    """Type and shape of a tensor as they must agree; anything else by its class."""
-    if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.device.type != "cpu":
+    """Type and shape of a tensor, as they must agree on any device; anything else, and one without values, by class."""
+    if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.is_meta:
         return type(value).__name__
     return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"

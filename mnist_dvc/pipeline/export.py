@@ -11,8 +11,8 @@ from mnist_dvc.data.digits import Digits
 from mnist_dvc.errors import ArtifactError
 from mnist_dvc.files import exclusive, own_sums, publish, sha256sums
 from mnist_dvc.inference import logits_of
-from mnist_dvc.onnx import onnx_bytes
-from mnist_dvc.running.published import Published, published
+from mnist_dvc.onnx import onnx_bytes, properties_of
+from mnist_dvc.running.published import published
 from mnist_dvc.serving import OnnxModel
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def _export(params: Params, paths: Paths) -> None:
     split = "validation" if "validation" in taken.prepared else "train"
     digits = Digits.on(torch.device("cpu"), taken.prepared.read(split))
     digits = Digits(digits.images_N1HW[:MOST_IMAGES], digits.labels_N[:MOST_IMAGES])
-    content = onnx_bytes(taken.model, params.export.opset, _properties(taken))
+    content = onnx_bytes(taken.model, params.export.opset, properties_of(taken.card, taken.sha256))
     difference = _difference(content, taken.model, digits, paths)
     if not difference <= params.export.tolerance:  # NaN is not, either
         expected = f"at most {params.export.tolerance:g} from PyTorch's"
@@ -62,16 +62,6 @@ def _export(params: Params, paths: Paths) -> None:
         f"Exported {taken.card.network}: {len(content) / 1000:.1f} KB, opset {params.export.opset}, logits within "
         f"{difference:.1e} of PyTorch's on {len(digits):,} {split} images  ->  {paths.onnx}"
     )
-
-
-def _properties(taken: Published) -> dict[str, str]:
-    """What the file says of itself."""
-    return {
-        "network": taken.card.network,
-        "dataset": taken.card.dataset,
-        "data_digest": taken.card.data_digest,
-        "model_sha256": taken.sha256,
-    }
 
 
 def _difference(content: bytes, model: nn.Module, digits: Digits, paths: Paths) -> float:

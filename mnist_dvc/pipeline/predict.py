@@ -10,32 +10,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
-from scipy.special import softmax
 
-from mnist_dvc.errors import ArtifactError, ImageError
+from mnist_dvc.classifier import BEST, load
+from mnist_dvc.errors import ImageError
 from mnist_dvc.files import own_sums, recorded_sha256
 from mnist_dvc.image import LARGEST_FILE, Picture, parse_picture, read_picture
-from mnist_dvc.pretrained import released_model
+from mnist_dvc.pretrained import released_onnx
 from mnist_dvc.report.answers import answers_table
 from mnist_dvc.serving import read_onnx
 from mnist_dvc.streams import delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
-    from numpy.typing import NDArray
-
+    from mnist_dvc.classifier import Classifier
     from mnist_dvc.paths import Paths
-
-    Logits = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 __all__ = ["predict", "published_model"]
 
 STANDARD_INPUT = "-"
-CHECKPOINTS = (".pth", ".pt")
 BATCH = 100
 """So many pictures are in memory, and in a table, at a time."""
-SHIPPED = "compact"
 DIGITS = 6
 """Decimal places, beyond which float32 logits say nothing."""
 
@@ -53,11 +48,11 @@ def predict(sources: Iterable[str], model_path: Path, *, as_json: bool) -> None:
         ImageError: after all answers, if any of them was a refusal.
         OSError: standard output takes no more.
     """
-    logits = _logits_in_onnx(model_path) if model_path.suffix == ".onnx" else _logits_in_torch(model_path)
+    classifier = load(model_path)
     pictures = (found for source in sources for found in _pictures(source))
     total = refused = 0
     while batch := list(itertools.islice(pictures, BATCH)):
-        answers = _answers(logits, batch, model_path)
+        answers = _answers(classifier, batch)
         _show(answers, as_json=as_json)
         total += len(answers)
         refused += sum("error" in answer for answer in answers)
@@ -76,48 +71,13 @@ def published_model(paths: Paths) -> Path:
     if not paths.model.is_file():
         if paths.onnx.is_file():
             return paths.onnx
-        print(f"predict: no model in {paths.model.parent}: the released network {SHIPPED} answers", file=sys.stderr)
-        return released_model(SHIPPED)
+        print(f"predict: no model in {paths.model.parent}: the released network {BEST} answers", file=sys.stderr)
+        return released_onnx(BEST)
     if not paths.onnx.is_file() or not own_sums(paths.onnx).is_file():
         return paths.model
     recorded = recorded_sha256(paths.model)
     current = recorded is not None and read_onnx(paths.onnx).properties.get("model_sha256") == recorded
     return paths.onnx if current else paths.model
-
-
-def _logits_in_onnx(path: Path) -> Logits:
-    """What answers a batch of images (N, 1, H, W) in [0, 1].
-
-    Raises:
-        ArtifactError: the file is missing or damaged.
-    """
-    model = read_onnx(path)
-    return lambda images_N1HW: model.logits(images_N1HW, BATCH)
-
-
-def _logits_in_torch(path: Path) -> Logits:
-    """The same from a model file or a checkpoint; imports PyTorch, which takes seconds.
-
-    Raises:
-        ArtifactError: the file is missing or damaged.
-    """
-    import torch  # noqa: PLC0415
-
-    from mnist_dvc.data.digits import normalise  # noqa: PLC0415
-    from mnist_dvc.model.weights import read_model  # noqa: PLC0415
-    from mnist_dvc.runtime import set_up  # noqa: PLC0415
-    from mnist_dvc.training.checkpoint import read_checkpoint  # noqa: PLC0415
-
-    set_up(threads=1)
-    model, _ = (read_checkpoint if path.suffix in CHECKPOINTS else read_model)(path)
-    model.to(memory_format=torch.channels_last)
-
-    @torch.no_grad()
-    def logits(images_N1HW: NDArray[np.float32]) -> NDArray[np.float32]:
-        logits_NK: NDArray[np.float32] = model(normalise(torch.from_numpy(images_N1HW))).numpy()
-        return logits_NK
-
-    return logits
 
 
 def _pictures(source: str) -> Iterator[tuple[str, Picture | ImageError]]:
@@ -165,10 +125,10 @@ def _standard_input() -> Picture:
     return parse_picture(content, STANDARD_INPUT)
 
 
-def _answers(logits: Logits, batch: list[tuple[str, Picture | ImageError]], where: Path) -> list[dict[str, Any]]:
+def _answers(classifier: Classifier, batch: list[tuple[str, Picture | ImageError]]) -> list[dict[str, Any]]:
     """What is told of each picture, or of why there is none."""
-    read = [found for _, found in batch if isinstance(found, Picture)]
-    probabilities = iter(_probabilities(logits, read, where).tolist() if read else ())
+    read = [found.pixels_HW for _, found in batch if isinstance(found, Picture)]
+    probabilities = iter(classifier.probabilities(np.stack(read)).tolist() if read else ())
     answers = []
     for name, found in batch:
         shown = name.encode(errors="backslashreplace").decode()  # JSON has no place for bytes that are not UTF-8
@@ -177,21 +137,6 @@ def _answers(logits: Logits, batch: list[tuple[str, Picture | ImageError]], wher
         else:
             answers.append({"file": shown, "error": found.problem})
     return answers
-
-
-def _probabilities(logits: Logits, pictures: list[Picture], where: Path) -> NDArray[np.float64]:
-    """Softmax of the logits in float64, (N, K), of the pixels in [0, 1].
-
-    Raises:
-        ArtifactError: the model computes no numbers.
-    """
-    images_NHW = np.stack([picture.pixels_HW for picture in pictures])
-    images_N1HW = images_NHW[:, None].astype(np.float32) / np.float32(255)
-    logits_NK = logits(images_N1HW).astype(np.float64)
-    if not np.isfinite(logits_NK).all():
-        raise ArtifactError(where, "answers", got="values that are no numbers", expected="probabilities; train again")
-    probabilities_NK: NDArray[np.float64] = softmax(logits_NK, axis=1)
-    return probabilities_NK
 
 
 def _answer(probabilities_K: list[float], *, inverted: bool) -> dict[str, Any]:

@@ -1,10 +1,10 @@
-"""The released weights that the package carries: which there are, and where they lie."""
+"""The released networks that the package carries: which there are, and where their files lie."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["FOLDER", "MANIFEST", "RELEASED", "released_model"]
+__all__ = ["FOLDER", "MANIFEST", "RELEASED", "released_description", "released_onnx", "released_weights"]
 
 FOLDER = Path(__file__).parent
 MANIFEST = "manifest.json"
@@ -12,6 +12,16 @@ RELEASED = {"compact": "record", "reference": "default"}
 """Each released network and the study whose first seed it is: the first, whatever its accuracy."""
 
 
-def released_model(network: str, folder: Path = FOLDER) -> Path:
-    """The file with the released weights of ``network``, to be read by ``read_model``."""
+def released_onnx(network: str, folder: Path = FOLDER) -> Path:
+    """The released ``network`` as an ONNX file, to be read by ``read_onnx``, which needs no torch."""
+    return folder / f"{network}.onnx"
+
+
+def released_weights(network: str, folder: Path = FOLDER) -> Path:
+    """The same as a model file, to be read by ``read_model``."""
     return folder / f"{network}.safetensors"
+
+
+def released_description(network: str, folder: Path = FOLDER) -> Path:
+    """What ``network`` is made of, to be read by ``read_description``."""
+    return folder / f"{network}.json"

@@ -9,7 +9,16 @@ from mnist_dvc.report.text import duration
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["benchmark_table", "choices_table", "headline_table", "seed_table", "with_block"]
+__all__ = [
+    "benchmark_table",
+    "choices_table",
+    "device_line",
+    "headline_table",
+    "parts_table",
+    "seed_table",
+    "speed_section",
+    "with_block",
+]
 
 Summary = dict[str, Any]
 
@@ -95,16 +104,128 @@ def machine_line(summary: Summary) -> str:
     )
 
 
-HIDDEN = {"benchmark", "group", "processor", "cpus", "torch"}
+_IN_COLUMNS = {"benchmark", "group", "network", "threads", "seconds", "calibration_seconds", "images_per_second"}
+_IN_THE_HEAD = {"build", "device", "driver", "machine", "load_before", "processor", "cpus", "torch"}
+_MICRO, _MILLI = 1e-3, 1.0
 
 
-def benchmark_table(figures: Sequence[Mapping[str, Any]]) -> str:
-    """A row per benchmark of one group, a column per figure."""
-    columns = list(dict.fromkeys(key for figure in figures for key in figure if key not in HIDDEN))
-    header = ("benchmark", *(column.replace("_", " ") for column in columns))
-    return _table(
-        header, [(figure["benchmark"], *(figure.get(column, "") for column in columns)) for figure in figures]
-    )
+def benchmark_table(figures: Sequence[Mapping[str, Any]], compared: Mapping[str, str] | None = None) -> str:
+    """A row per benchmark; a column that would be empty is left out.
+
+    Args:
+        figures: what the benchmarks found out, seconds, ratios (``x_...``) and others by name.
+        compared: words for a last column, by the name of the benchmark.
+    """
+    rows = [
+        {
+            "benchmark": figure["benchmark"],
+            "threads": figure.get("threads", ""),
+            "time": _time(figure.get("seconds")),
+            "GEMMs": _gemms(figure),
+            "others take, times ours": ", ".join(
+                f"{_words(key.removeprefix('x_'))} {value:.3g}" for key, value in figure.items() if key.startswith("x_")
+            ),
+            "images/s": _value(figure.get("images_per_second", "")),
+            "notes": ", ".join(f"{_words(key)} {_value(value)}" for key, value in _notes(figure).items()),
+            "load": _load(figure.get("load_before")),
+            "against": (compared or {}).get(figure["benchmark"], ""),
+        }
+        for figure in figures
+    ]
+    header = [column for column in rows[0] if any(row[column] != "" for row in rows)]
+    return _table(header, [[row[column] for column in header] for row in rows])
+
+
+def _words(key: str) -> str:
+    return key.replace("_", " ")
+
+
+def _time(seconds: float | None) -> str:
+    """Three digits with the unit that suits them."""
+    if seconds is None:
+        return ""
+    if seconds < _MICRO:
+        return f"{seconds * 1e6:.3g} µs"
+    return f"{seconds * 1e3:.3g} ms" if seconds < _MILLI else f"{seconds:.3g} s"
+
+
+def _gemms(figure: Mapping[str, Any]) -> str:
+    """The seconds in units of what the same device, with as many threads, multiplied matrices in beside them."""
+    if "seconds" not in figure or "calibration_seconds" not in figure:
+        return ""
+    return f"{figure['seconds'] / figure['calibration_seconds']:.3g}"
+
+
+def _notes(figure: Mapping[str, Any]) -> dict[str, Any]:
+    """What has no column of its own; the seconds of others are told as ratios, a network by the benchmark's name."""
+    network = figure.get("network")
+    shown = {"network": network} if network is not None and network not in figure["benchmark"] else {}
+    hidden = _IN_COLUMNS | _IN_THE_HEAD
+    rest = {k: v for k, v in figure.items() if k not in hidden and not k.startswith(("x_", "seconds_"))}
+    return shown | rest
+
+
+def _value(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join(map(_value, value))
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _load(load: float | None) -> str:
+    return "" if load is None else f"{load:.1f}"
+
+
+def device_line(told: Mapping[str, Any]) -> str:
+    """What a file of benchmarks was measured on: device and driver, processor, system and versions."""
+    machine = told["machine"]
+    processor = f"{machine['processor']}{_in_brackets(machine.get('instructions'))}"
+    here = f"{processor}, {machine['cpus']} logical CPUs, {machine['system']}"
+    device = machine.get("device", "cpu")
+    accelerator = f"{machine.get('accelerator')}{_in_brackets(machine.get('driver'), 'driver ')} of a machine with "
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    return f"device {device}: {'' if device == 'cpu' else accelerator}{here}; {versions}"
+
+
+def _in_brackets(text: str | None, before: str = "") -> str:
+    return f" ({before}{text})" if text else ""
+
+
+def on_a_gpu(told: Mapping[str, Any]) -> bool:
+    """Whether a file of benchmarks is about one."""
+    return bool(told["machine"].get("device", "cpu") != "cpu")
+
+
+def parts_table(benchmarks: Mapping[str, Mapping[str, Any]]) -> str:
+    """Where the seconds of a training go, on each machine: the group ``profile``."""
+    rows = [
+        {"machine": f"`{name}`"} | {_words(k): _value(v) for k, v in figure.items() if k not in hidden}
+        for name, told in benchmarks.items()
+        for hidden in [_IN_THE_HEAD | {"benchmark", "group", "calibration_seconds", "step_seconds"}]
+        for figure in told["figures"]
+        if figure["group"] == "profile"
+    ]
+    header = list(dict.fromkeys(column for row in rows for column in row))
+    return _table(header, [[row.get(column, "") for column in header] for row in rows]) if rows else NOT_MEASURED
+
+
+NOT_MEASURED = "Not measured yet."
+
+
+def speed_section(benchmarks: Mapping[str, Mapping[str, Any]]) -> str:
+    """All tables of all machines, those with a GPU last, each under a heading; that none has one is said."""
+    parts = []
+    for name in sorted(benchmarks, key=lambda name: (on_a_gpu(benchmarks[name]), name)):
+        told = benchmarks[name]
+        parts += [f"### {'GPU' if on_a_gpu(told) else 'CPU'}: `{name}`", f"{device_line(told)}."]
+        for group in dict.fromkeys(figure["group"] for figure in told["figures"]):
+            if group != "profile":
+                table = benchmark_table([figure for figure in told["figures"] if figure["group"] == group])
+                parts += [f"#### {name}: {group}", table]
+    if not any(map(on_a_gpu, benchmarks.values())):
+        parts += ["### GPU", NOT_MEASURED]
+    return "\n\n".join(parts)
 
 
 def choices_table(rows: Sequence[Mapping[str, str]], question: str) -> str:

@@ -1,21 +1,20 @@
-"""A network's description: tables for people, plain values for programs."""
+"""A network's description as tables."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Group
 from rich.table import Table
 
-from mnist_dvc.model import BUDGET
+from mnist_dvc.description import BUDGET
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from mnist_dvc.describe import Description
+    from mnist_dvc.description import Description
 
-__all__ = ["description_json", "description_table"]
+__all__ = ["description_table"]
 
 
 def description_table(description: Description) -> RenderableType:
@@ -37,8 +36,3 @@ def description_table(description: Description) -> RenderableType:
 
 def _shape(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
-
-
-def description_json(description: Description) -> dict[str, Any]:
-    """The same as plain values, ``budget`` and ``budget_left`` included."""
-    return asdict(description) | {"budget": BUDGET, "budget_left": description.budget_left}

@@ -1,4 +1,4 @@
-"""The weights that the package carries: the first seed of the studies, with a manifest of what they are."""
+"""The networks that the package carries: the first seed of the studies, with a manifest of what they are."""
 
 from __future__ import annotations
 
@@ -7,11 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mnist_dvc.describe import describe
+from mnist_dvc.description import description_json
 from mnist_dvc.errors import ArtifactError
-from mnist_dvc.files import json_bytes, read_regular, sha256, write_atomically
+from mnist_dvc.files import SUMS, json_bytes, publish, read_regular, sha256, sha256sums
 from mnist_dvc.model.weights import read_model
+from mnist_dvc.onnx import onnx_bytes, properties_of
 from mnist_dvc.paths import Paths
-from mnist_dvc.pretrained import FOLDER, MANIFEST, RELEASED, released_model
+from mnist_dvc.pretrained import (
+    FOLDER,
+    MANIFEST,
+    RELEASED,
+    released_description,
+    released_onnx,
+    released_weights,
+)
 from mnist_dvc.study.records import read_record
 
 if TYPE_CHECKING:
@@ -22,31 +32,48 @@ __all__ = ["release"]
 LARGEST = 2**20
 """Bytes; a network below 20,000 parameters takes 80,000."""
 EXPECTED = "a file of a study that has run"
+OPSET = 18
+"""The oldest that the exporter writes, so that the oldest runtimes read it."""
 
 
 def release(root: Path, target: Path = FOLDER) -> None:
-    """Copy the models of the studies in the repository ``root`` to ``target``, and write its manifest.
+    """Write the models of the studies in the repository ``root`` to ``target``: weights, ONNX, description, manifest.
 
     Raises:
         ArtifactError: a study's summary, a trial's model or its metrics are missing or damaged; nothing is written.
         OSError: a file cannot be written.
     """
-    found = {network: _first_trial(network, root / "studies" / study) for network, study in RELEASED.items()}
-    for network, (content, _) in found.items():
-        write_atomically(released_model(network, target), content)
-    write_atomically(target / MANIFEST, json_bytes({network: told for network, (_, told) in found.items()}))
-    print(f"Released {', '.join(found)}  ->  {target}")
+    manifest: dict[str, Any] = {}
+    contents: dict[Path, bytes] = {}
+    for network, study in RELEASED.items():
+        files, manifest[network] = _first_trial(network, root / "studies" / study)
+        contents |= {target / name: content for name, content in files.items()}
+    contents[target / MANIFEST] = json_bytes(manifest)
+    sums = target / SUMS
+    publish(contents | {sums: sha256sums({path.name: content for path, content in contents.items()})}, sums)
+    print(f"Released {', '.join(manifest)}  ->  {target}")
 
 
-def _first_trial(network: str, study: Path) -> tuple[bytes, dict[str, Any]]:
-    """The model of the first seed of ``study``, and what the manifest says of it."""
+def _first_trial(network: str, study: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """The files of the first seed of ``study`` by name, and what the manifest says of them."""
     (seed, *_) = read_record(study / "summary.json", _Summary, EXPECTED).seeds
-    trial = Paths(study).trial(network, seed)
-    _, card = read_model(trial / "model.safetensors")
-    content = read_regular(trial / "model.safetensors", LARGEST, ArtifactError, EXPECTED)
-    test = read_record(trial / "metrics.json", _Test, EXPECTED).model_dump()
-    told = {"file": released_model(network).name, "sha256": sha256(content), "bytes": len(content)}
-    return content, told | {"study": study.name, "seed": seed} | asdict(card) | {"test": test}
+    path = Paths(study).trial(network, seed) / "model.safetensors"
+    test = read_record(path.with_name("metrics.json"), _Test, EXPECTED).model_dump()
+    files, card = _files(network, path)
+    told = {name: {"sha256": sha256(content), "bytes": len(content)} for name, content in files.items()}
+    return files, {"files": told, "study": study.name, "seed": seed} | card | {"test": test}
+
+
+def _files(network: str, path: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """The model file ``path`` and what is made of it, by name, and the model's card."""
+    model, card = read_model(path)
+    weights = read_regular(path, LARGEST, ArtifactError, EXPECTED)
+    files = {
+        released_weights(network).name: weights,
+        released_onnx(network).name: onnx_bytes(model, OPSET, properties_of(card, sha256(weights))),
+        released_description(network).name: json_bytes(description_json(describe(network, model))),
+    }
+    return files, asdict(card)
 
 
 class _Summary(BaseModel):

@@ -1,4 +1,4 @@
-"""The summaries of all studies and the committed benchmarks to README.md, docs/results.md and its figures."""
+"""The summaries of all studies and the benchmarks of all machines to README.md, docs/results.md and its figures."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from mnist_dvc.errors import ArtifactError
 from mnist_dvc.files import read_regular, sha256, write_atomically
 from mnist_dvc.report.results import (
-    benchmark_table,
     choices_table,
     headline_table,
     machine_line,
+    parts_table,
     seed_table,
+    speed_section,
     with_block,
 )
 from mnist_dvc.report.study_figures import frontier_figure, seeds_figure
@@ -26,6 +27,8 @@ __all__ = ["STUDIES", "rendered", "results"]
 
 STUDIES = ("record", "default", "fast", "frontier")
 """In the order in which they are shown."""
+BENCHMARKS = "docs/benchmarks"
+"""A file of each machine and device that `nox -s bench -- --results` was run on, and of none that it was not."""
 LARGEST = 2**20
 
 
@@ -33,7 +36,7 @@ def results(root: Path) -> None:
     """Write what :func:`rendered` gives.
 
     Raises:
-        ArtifactError: a summary, the benchmarks or a page with its markers is missing or damaged.
+        ArtifactError: a summary, a file of benchmarks or a page with its markers is missing or damaged.
         OSError: a file cannot be written.
     """
     for path, content in rendered(root).items():
@@ -45,15 +48,14 @@ def rendered(root: Path) -> dict[Path, bytes]:
     """Every generated file of the repository ``root`` as it should be.
 
     Raises:
-        ArtifactError: a summary, the benchmarks or a page with its markers is missing or damaged.
+        ArtifactError: a summary, a file of benchmarks or a page with its markers is missing or damaged.
     """
     contents = {name: _content(root / "studies" / name / "summary.json") for name in STUDIES}
     summaries = {name: _parsed(content, root / "studies" / name / "summary.json") for name, content in contents.items()}
     published = _content(root / "studies/frontier/published.csv")
-    benchmarks = _parsed(_content(root / "docs/benchmarks.json"), root / "docs/benchmarks.json")
+    benchmarks = {path.stem: _parsed(_content(path), path) for path in sorted((root / BENCHMARKS).glob("*.json"))}
     blocks = {f"study {name}": f"{seed_table(s)}\n\n{machine_line(s)}" for name, s in summaries.items()}
-    for group in dict.fromkeys(figure["group"] for figure in benchmarks["figures"]):
-        blocks[f"bench {group}"] = benchmark_table([f for f in benchmarks["figures"] if f["group"] == group])
+    blocks |= {"bench profile": parts_table(benchmarks), "speed": speed_section(benchmarks)}
     choices = _rows(_content(root / "docs/choices.csv"))
     for question in dict.fromkeys(row["question"] for row in choices):
         blocks[f"choice {question}"] = choices_table(choices, question)

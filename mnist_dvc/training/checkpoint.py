@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import warnings
 import zipfile
@@ -43,7 +44,7 @@ def checkpoint_bytes(
     Keys: ``schema``; ``model_state_dict``, the averaged weights, which are the published ones;
     ``raw_model_state_dict``, the weights that ``optimizer_state_dict`` belongs to; ``history``, a dictionary per
     epoch; ``val_accuracy``, the last one's (None without validation images); ``about``, plain values that say which
-    network, data and params.
+    network, data and params. All tensors are on the CPU, since PyTorch reads a file only where the devices in it are.
 
     Raises:
         DivergedError: a tensor of any of them is not finite.
@@ -57,11 +58,23 @@ def checkpoint_bytes(
         "val_accuracy": history[-1].val_accuracy,
         "about": about,
     }
+    content = _on_cpu(content)
     refuse_divergence(dict(_tensors(content)))
     # Into memory first: torch.save(path) would write the file's name into the file, and leave half of it on an error.
     buffer = io.BytesIO()
     torch.save(content, buffer)
     return buffer.getvalue()
+
+
+def _on_cpu(tree: dict[Any, Any]) -> dict[Any, Any]:
+    """The same nested dictionaries with every tensor on the CPU."""
+    moved = copy.copy(tree)  # also what a state_dict() carries beside its items
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            moved[key] = _on_cpu(value)
+        elif isinstance(value, torch.Tensor):
+            moved[key] = value.cpu()
+    return moved
 
 
 def _tensors(tree: dict[Any, Any]) -> Iterator[tuple[str, Tensor]]:

@@ -59,12 +59,12 @@ BREACHES = {
     "no layer in running": ("Running", "running/newcomer.py", ""),
     "a network in a network": ("Model", "model/teacher.py", "from mnist_dvc.model import compact"),
     "a network in a new network": ("Model", NEW_NETWORK, "from mnist_dvc.model.compact import CompactNet"),
-    "the registry in a new network": ("Model", NEW_NETWORK, "from mnist_dvc.model import BUDGET"),
+    "the registry in a new network": ("Model", NEW_NETWORK, "from mnist_dvc.model import NETWORKS"),
     "the whole registry in a new network": ("Model", NEW_NETWORK, "import mnist_dvc.model"),
     "model files in a new network": ("Model", NEW_NETWORK, "from mnist_dvc.model.weights import Card"),
     "a description in a new network": ("One direction", NEW_NETWORK, "from mnist_dvc import describe"),
     "a network in the blocks": ("Model", "model/blocks.py", "from mnist_dvc.model import sprint"),
-    "the registry in the blocks": ("Model", "model/blocks.py", "from mnist_dvc.model import BUDGET"),
+    "the registry in the blocks": ("Model", "model/blocks.py", "from mnist_dvc.model import NETWORKS"),
     "model files in the blocks": ("Model", "model/blocks.py", "from mnist_dvc.model import weights"),
     "model files know a network": ("Model", "model/weights.py", "from mnist_dvc.model import compact"),
     "a description knows model files": ("Describing", "describe.py", "from mnist_dvc.model import weights"),
@@ -79,6 +79,8 @@ BREACHES = {
     "torch in what serves": ("Errors", "serving.py", "from mnist_dvc.data import digits"),
     "torch in the table of answers": ("Errors", "report/answers.py", "import torch"),
     "torch in what was read": ("Errors", "running/inputs.py", "from mnist_dvc import runtime"),
+    "torch in a description": ("Errors", "description.py", "import torch"),
+    "a classifier knows stages": ("One direction", "classifier.py", "from mnist_dvc.running import published"),
     "dvc": ("DVC", "pipeline/prepare.py", "import dvc.api"),
 }
 """The contract that is broken, by the beginning of its name; the module, new or not, and the line that breaks it."""

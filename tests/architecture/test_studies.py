@@ -12,7 +12,8 @@ import pytest
 from helpers import ROOT, read_csv
 from ruamel.yaml import YAML
 
-from mnist_dvc.model import BUDGET, NETWORKS, TEACHERS
+from mnist_dvc.description import BUDGET
+from mnist_dvc.model import NETWORKS, TEACHERS
 from mnist_dvc.params import load_params
 
 if TYPE_CHECKING:
@@ -25,9 +26,9 @@ LEAST_SEEDS = {"record": 5, "default": 5, "fast": 10, "frontier": 3}
 GRAPH = grimp.build_graph("mnist_dvc", cache_dir=None)
 
 TELLING = (
-    *("cli", "codebase", "describe", "errors", "files", "params", "paths", "pipeline", "report", "running", "study"),
-    *("runtime", "inference", "model.weights", "data.arrays", "data.prepared", "data.splits"),
-    *("training.snapshot", "training.checkpoint", "training.events"),
+    *("cli", "codebase", "describe", "description", "errors", "files", "params", "paths", "pipeline", "report"),
+    *("running", "study", "version", "runtime", "inference", "model.weights"),
+    *("data.arrays", "data.prepared", "data.splits", "training.snapshot", "training.checkpoint", "training.events"),
 )
 """Modules and folders of them that carry, check or tell numbers and do not decide them."""
 
@@ -60,7 +61,7 @@ def is_telling(module: str) -> bool:
 def deciding(entry: str, network: str) -> set[str]:
     """What ``entry`` imports and what decides its numbers, with ``network`` as the only one of the networks."""
     names = {name.partition(".")[2] for name in GRAPH.find_upstream_modules(f"mnist_dvc.study.{entry}")}
-    registry = {"", "model"}  # each imports every network, and decides nothing
+    registry = {"model"}  # imports every network, and decides nothing
     others = {*NETWORK_FILES.values()} - {NETWORK_FILES[network]}
     return {name for name in names if not is_telling(name)} - registry - others
 

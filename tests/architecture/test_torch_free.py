@@ -1,15 +1,20 @@
-"""What answers pictures from an ONNX file starts in a moment: it loads no PyTorch, in a process of its own."""
+"""What the base package does without torch: it starts in a moment, and loads nothing that only the extras bring."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import distribution, packages_distributions
 from typing import TYPE_CHECKING
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+BASE = ["mnist_dvc.cli", "mnist_dvc.pipeline.predict", "mnist_dvc.pipeline.summary", "mnist_dvc.classifier"]
 
 
 def loaded(*modules: str, cwd: Path) -> set[str]:
@@ -17,6 +22,27 @@ def loaded(*modules: str, cwd: Path) -> set[str]:
     script = f"import sys, {', '.join(modules)}\nprint(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", script], cwd=cwd, capture_output=True, text=True, check=True)
     return {name.partition(".")[0] for name in result.stdout.split()}
+
+
+def brought_by(package: str, extras: tuple[str, ...] = ("",)) -> set[str]:
+    """``package`` and all that it requires, directly or not, under these extras, by canonical name."""
+    found: set[str] = set()
+    waiting = {(canonicalize_name(package), extras)}
+    while waiting:
+        name, wanted = waiting.pop()
+        found.add(name)
+        for line in distribution(name).requires or ():
+            needed = Requirement(line)
+            if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in wanted):
+                entry = (canonicalize_name(needed.name), tuple(sorted(needed.extras)) or ("",))
+                waiting |= {entry} if entry[0] not in found else set()
+    return found
+
+
+def distributions(modules: set[str]) -> set[str]:
+    """Those that ``modules`` come from, but for the standard library."""
+    known = packages_distributions()
+    return {canonicalize_name(name) for module in modules for name in known.get(module, ())}
 
 
 def test_predict_and_what_serves_it_load_no_torch(tmp_path: Path) -> None:
@@ -28,3 +54,18 @@ def test_predict_and_what_serves_it_load_no_torch(tmp_path: Path) -> None:
 @pytest.mark.parametrize("module", ["mnist_dvc.pipeline.export", "mnist_dvc.model.weights"])
 def test_the_check_of_what_is_loaded_can_fail(tmp_path: Path, module: str) -> None:
     assert "torch" in loaded("mnist_dvc.pipeline.predict", module, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("module", BASE)
+def test_base_package_loads_only_what_its_own_dependencies_bring(tmp_path: Path, module: str) -> None:
+    extra = distributions(loaded(module, cwd=tmp_path)) - brought_by("mnist-dvc") - EDITABLE
+    assert not extra, f"{module}: got {sorted(extra)}, expected packages that the base dependencies bring"
+
+
+EDITABLE = {"virtualenv", "setuptools"}
+"""What an environment itself loads into every interpreter."""
+
+
+def test_the_check_of_the_base_can_fail(tmp_path: Path) -> None:
+    found = distributions(loaded("mnist_dvc.metrics", cwd=tmp_path)) - brought_by("mnist-dvc")
+    assert {"scipy", "scikit-learn"} <= found <= brought_by("mnist-dvc", ("train",))

@@ -1,43 +1,39 @@
-"""How far a training step is from what the processor could do at best: multiplications and bytes."""
+"""What the device does at best, and how far a training step is from that: multiplications and bytes."""
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
 import torch
-from comparing import compare, threads
-from test_training import IMAGES, network, our_epoch
+from calibrating import MULTIPLY_ADDS, copy_rate, product_seconds
+from comparing import compare, rounded, synchronised, threads
 from torch import Tensor, nn
+from trainings import DEFAULT, network, noise, our_epoch
 
 from mnist_dvc.describe import describe
+from mnist_dvc.runtime import choose_precision
 
-BATCH = 256
-SIDE = 1024
-BYTES_COPIED = 2**28
-
-
-def best_seconds(of: Any, repeats: int = 7) -> float:
-    taken = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        of()
-        taken.append(time.perf_counter() - began)
-    return min(taken)
+IMAGES = 1_280
+BATCH = DEFAULT.train.batch_size
 
 
-def multiply_adds_per_second(dtype: torch.dtype) -> float:
-    """The best rate of a product of square matrices."""
-    a, b = torch.rand(SIDE, SIDE).to(dtype), torch.rand(SIDE, SIDE).to(dtype)
-    return SIDE**3 / best_seconds(lambda: a @ b)
+def dtype_of(device: torch.device) -> torch.dtype:
+    """What our steps multiply in on ``device``."""
+    return torch.bfloat16 if choose_precision("auto", device) == "bfloat16" else torch.float32
 
 
-def bytes_per_second() -> float:
-    """The best rate of a copy that no cache holds, reads and writes counted."""
-    source = torch.zeros(BYTES_COPIED, dtype=torch.uint8)
-    target = torch.empty_like(source)
-    return 2 * BYTES_COPIED / best_seconds(lambda: target.copy_(source))
+@pytest.mark.benchmark(group="calibration")
+def test_calibration(benchmark: Any, device: torch.device, count: int) -> None:
+    """The benchmark is the product in float32 that the column GEMMs counts in; the rates are the best of some."""
+    with threads(count):
+        a, b = torch.rand(1024, 1024, device=device), torch.rand(1024, 1024, device=device)
+        benchmark.pedantic(synchronised(device, lambda: a @ b), rounds=5, warmup_rounds=1)
+        rates = {"float32_gmac_per_second": round(MULTIPLY_ADDS / 1e9 / product_seconds(device), 1)}
+        if dtype_of(device) == torch.bfloat16:  # emulated, it would tell nothing, and take a hundred times as long
+            rates["bfloat16_gmac_per_second"] = round(MULTIPLY_ADDS / 1e9 / product_seconds(device, torch.bfloat16), 1)
+        rates["copied_gigabytes_per_second"] = round(copy_rate(device) / 1e9, 1)
+    benchmark.extra_info |= {"threads": count, "seconds": rounded(benchmark.stats.stats.median)} | rates
 
 
 def activations(model: nn.Module) -> int:
@@ -57,21 +53,22 @@ def activations(model: nn.Module) -> int:
 
 @pytest.mark.benchmark(group="floor")
 @pytest.mark.parametrize("name", ["reference", "compact", "sprint"])
-def test_step_against_its_floor(benchmark: Any, name: str) -> None:
+def test_step_against_its_floor(benchmark: Any, device: torch.device, name: str) -> None:
     """A step takes three passes of the multiply-adds, and reads and writes each activation about three times each."""
+    dtype = dtype_of(device)
     with threads(1):
-        told = compare(benchmark, our_epoch(network(name)), {}, rounds=5)
-        rate, bandwidth = multiply_adds_per_second(torch.bfloat16), bytes_per_second()
+        told = compare(benchmark, our_epoch(network(name), noise(IMAGES), device), {}, device=device, rounds=5)
+        rate, bandwidth = MULTIPLY_ADDS / product_seconds(device, dtype), copy_rate(device)
     step = told["seconds"] / (IMAGES // BATCH)
     products = 3 * BATCH * describe(name, network(name)).multiply_adds / rate
-    traffic = 3 * 2 * 2 * BATCH * activations(network(name)) / bandwidth  # 2 bytes of bfloat16, in and out, three times
+    traffic = 3 * 2 * dtype.itemsize * BATCH * activations(network(name)) / bandwidth  # in and out, three times
     benchmark.extra_info |= {
         "network": name,
         "threads": 1,
-        "step_seconds": float(f"{step:.4g}"),
-        "bfloat16_gmac_per_second": round(rate / 1e9, 1),
-        "gigabytes_per_second": round(bandwidth / 1e9, 1),
-        "floor_multiply_adds_seconds": float(f"{products:.4g}"),
-        "floor_bytes_seconds": float(f"{traffic:.4g}"),
         "step_over_floor": round(step / max(products, traffic), 2),
+        "batch": BATCH,
+        "precision": str(dtype).removeprefix("torch."),
+        "step_seconds": rounded(step),
+        "floor_multiply_adds_seconds": rounded(products),
+        "floor_bytes_seconds": rounded(traffic),
     }

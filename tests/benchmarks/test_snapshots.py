@@ -3,59 +3,41 @@
 from __future__ import annotations
 
 import statistics
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
-from helpers import ROOT, blobs
+from comparing import all_cores, rounded, seconds_of, synchronised, threads
+from trainings import DEFAULT, network, noise, steps_of, training_of
 
-from mnist_dvc.data.digits import Digits
-from mnist_dvc.model import build
-from mnist_dvc.params import ModelParams, load_params
 from mnist_dvc.running.run import SNAPSHOT_EVERY
-from mnist_dvc.runtime import choose_precision
-from mnist_dvc.training.engine import Job, Training
-from mnist_dvc.training.events import Stepped
 from mnist_dvc.training.snapshot import Snapshot, SnapshotFolder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import torch
+
 IMAGES = 55_000
 """Training images of a default run; the benchmark trains on fewer and counts the steps of as many."""
-STEPS = 12
-
-
-def training() -> Training:
-    """The reference network under the committed recipe."""
-    params = load_params(ROOT / "params.yaml")
-    model = build(ModelParams(name="reference", dropout=0.0), torch.Generator().manual_seed(0))
-    digits = Digits.on(torch.device("cpu"), blobs(params.train.batch_size * STEPS // 10 + 1))
-    torch.set_num_threads(params.train.threads)
-    precision = choose_precision(params.train.precision, torch.device("cpu"))
-    return Training(Job(model=model, digits=digits, validation=None, params=params.train, precision=precision))
+STEPS, WARM_UP = 12, 2
 
 
 @pytest.mark.benchmark(group="snapshots")
-def test_snapshot_against_the_training_between_two(benchmark: Any, tmp_path: Path) -> None:
-    """Steps are timed in the same run, so that a busy machine slows both."""
-    run, seconds = training(), []
-    events, last = run.events(), time.perf_counter()
-    for event in events:
-        now = time.perf_counter()
-        if isinstance(event, Stepped):
-            seconds.append(now - last)
-        last = now
-        if len(seconds) == STEPS:
-            break
-    folder = SnapshotFolder(tmp_path, {"code": "benchmark"})
-    benchmark(lambda: folder.save(Snapshot(state=run.capture(), began=0.0, seconds=0.0)))
-    step = statistics.median(seconds)
-    epoch = step * (IMAGES // load_params(ROOT / "params.yaml").train.batch_size)
-    saved = benchmark.stats.stats.median
+def test_snapshot_against_the_training_between_two(benchmark: Any, device: torch.device, tmp_path: Path) -> None:
+    """From the state on the device to bytes on the disk; steps are timed in the same run, so that load slows both."""
+    params = DEFAULT.train
+    with threads(all_cores()):
+        training = training_of(network(DEFAULT.model.name), noise(params.batch_size * STEPS), params, device)
+        take = steps_of(training)
+        take(WARM_UP)
+        step = statistics.median(seconds_of(lambda: take(1), device) for _ in range(STEPS))
+        folder = SnapshotFolder(tmp_path, {"code": "benchmark"})
+        benchmark(synchronised(device, lambda: folder.save(Snapshot(state=training.capture(), began=0.0, seconds=0.0))))
+    epoch, saved = step * (IMAGES // params.batch_size), benchmark.stats.stats.median
     benchmark.extra_info |= {
-        "threads": torch.get_num_threads(),
+        "network": DEFAULT.model.name,
+        "threads": all_cores(),
+        "seconds": rounded(saved),
         "step_seconds": round(step, 5),
         "epoch_seconds": round(epoch, 2),
         "snapshot_over_epoch": round(saved / epoch, 6),

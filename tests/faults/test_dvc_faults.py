@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from helpers import posix
 from repository import Repository, Repro
 from ruamel.yaml import YAML
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 pytestmark = pytest.mark.faults
+
+pytestmark = posix
 
 SMALL: dict[str, dict[str, Any]] = {
     "data": {"source": "sample"},

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers import params, raw_digits
+from helpers import params, posix, raw_digits
 from killing import TRAIN, Report, Zygote, kill_until_done, tracked
 from ruamel.yaml import YAML
 
@@ -22,6 +22,8 @@ from mnist_dvc.paths import Paths
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+pytestmark = posix
 
 KILLED = int(os.environ.get("MNIST_DVC_KILLED", "20"))
 """Trainings in the marked test."""

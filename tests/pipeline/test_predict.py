@@ -30,7 +30,7 @@ from mnist_dvc.params import ModelParams
 from mnist_dvc.paths import Paths
 from mnist_dvc.pipeline import predict as stage
 from mnist_dvc.pipeline.predict import predict, published_model
-from mnist_dvc.pretrained import released_model
+from mnist_dvc.pretrained import released_onnx
 from mnist_dvc.serving import SEAL
 
 CARD = Card("compact", 19_706, "mnist", "0" * 64, {})
@@ -318,8 +318,8 @@ def test_model_is_chosen_if_there_is_no_onnx_file(exported: Paths) -> None:
     assert published_model(exported) == exported.model
 
 
-def test_released_weights_are_chosen_where_nothing_was_trained(tmp_path: Path) -> None:
-    assert published_model(Paths(tmp_path)) == released_model("compact")
+def test_released_network_is_chosen_where_nothing_was_trained(tmp_path: Path) -> None:
+    assert published_model(Paths(tmp_path)) == released_onnx("compact")
     assert list(tmp_path.iterdir()) == []
 
 

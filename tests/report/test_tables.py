@@ -6,7 +6,7 @@ from rich.console import Console
 
 from mnist_dvc.describe import describe
 from mnist_dvc.model import NETWORKS
-from mnist_dvc.report.tables import description_json, description_table
+from mnist_dvc.report.tables import description_table
 
 DESCRIPTION = describe("reference", NETWORKS["reference"](0.0))
 
@@ -26,9 +26,3 @@ def test_table_shows_layers_parameters_and_the_budget() -> None:
         "multiply-adds",
     ):
         assert part in text
-
-
-def test_json_holds_the_same_numbers() -> None:
-    told = description_json(DESCRIPTION)
-    assert (told["network"], told["total"], told["budget"], told["budget_left"]) == ("reference", 19_392, 20_000, 607)
-    assert told["parameters"][0] == {"name": "convblock1.0.weight", "shape": (16, 1, 3, 3), "count": 144}

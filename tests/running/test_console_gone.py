@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pty
 import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers import params, redirected, write_params
+from helpers import params, posix, redirected, write_params
 from killing import tracked
 
 from mnist_dvc import cli
@@ -24,6 +23,9 @@ if TYPE_CHECKING:
     import typer
 
     from mnist_dvc.paths import Paths
+
+pytestmark = posix
+pty = pytest.importorskip("pty", exc_type=ModuleNotFoundError)
 
 COMMAND = ("-m", "mnist_dvc", "train")
 NULL, FULL = os.stat(os.devnull).st_rdev, "/dev/full"  # noqa: PTH116  (the number of a device)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from helpers import params
+from helpers import params, posix
 from killing import golden, tracked
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from mnist_dvc.paths import Paths
 
     Arm = Callable[..., None]
+
+
+pytestmark = posix
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers import params, write_params
+from helpers import params, posix, write_params
 from killing import golden, tracked
 
 from mnist_dvc.pipeline.train import train
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     Arm = Callable[..., None]
 
+
+pytestmark = posix
 
 TAKEN = ("models/model.safetensors", "models/checkpoint.pth", "models/SHA256SUMS", "reports/train/history.csv")
 

@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from helpers import posix
 
 from mnist_dvc import cli
 from mnist_dvc.running import interruption
@@ -16,6 +17,8 @@ from mnist_dvc.running.interruption import Interruption, Watchdog
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+
+pytestmark = posix
 
 ENDINGS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 FOREVER = 3600.0

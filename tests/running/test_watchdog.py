@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers import params, write_params
+from helpers import params, posix, write_params
 from killing import tracked
 
 from mnist_dvc.pipeline.train import train
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mnist_dvc.paths import Paths
+
+pytestmark = posix
 
 ENDINGS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 FOREVER = 3600.0

@@ -1,4 +1,4 @@
-"""The weights that the package carries are those of the first seed, whole, with a manifest that says what they are."""
+"""The networks that the package carries are those of the first seed, whole, with a manifest that says what they are."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from mnist_dvc.description import read_description
 from mnist_dvc.errors import ArtifactError
-from mnist_dvc.files import sha256
+from mnist_dvc.files import SUMS, sha256, sha256sums
 from mnist_dvc.model import build
 from mnist_dvc.model.weights import Card, read_model, weights_bytes
 from mnist_dvc.params import ModelParams
 from mnist_dvc.paths import Paths
-from mnist_dvc.pretrained import MANIFEST, RELEASED, released_model
+from mnist_dvc.pretrained import MANIFEST, RELEASED, released_description, released_onnx, released_weights
+from mnist_dvc.serving import read_onnx
 from mnist_dvc.study.release import release
 
 if TYPE_CHECKING:
@@ -60,15 +62,16 @@ def manifest(target: Path) -> dict[str, Any]:
 def test_files_and_manifest_are_written(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = root / "package"
     release(root, target)
-    assert {path.name for path in target.iterdir()} == {MANIFEST, *(f"{name}.safetensors" for name in RELEASED)}
+    parts = [part for name in RELEASED for part in (f"{name}.safetensors", f"{name}.onnx", f"{name}.json")]
+    assert {path.name for path in target.iterdir()} == {MANIFEST, SUMS, *parts}
+    listed = {name: (target / name).read_bytes() for name in (*parts, MANIFEST)}
+    assert (target / SUMS).read_bytes() == sha256sums(listed)
     assert f"Released compact, reference  ->  {target}" in capsys.readouterr().out
     assert list(manifest(target)) == list(RELEASED)
     for network, told in manifest(target).items():
-        content = released_model(network, target).read_bytes()
+        contents = {name: listed[name] for name in parts if name.startswith(f"{network}.")}
         assert told == {
-            "file": f"{network}.safetensors",
-            "sha256": sha256(content),
-            "bytes": len(content),
+            "files": {name: {"sha256": sha256(file), "bytes": len(file)} for name, file in contents.items()},
             "study": RELEASED[network],
             "seed": 1,
             "network": network,
@@ -78,13 +81,16 @@ def test_files_and_manifest_are_written(root: Path, capsys: pytest.CaptureFixtur
             "provenance": {"threads": 1},
             "test": {"accuracy": 0.9} | FIGURES,
         }
-        assert read_model(released_model(network, target))[1].network == network
+        assert read_model(released_weights(network, target))[1].network == network
+        properties = read_onnx(released_onnx(network, target)).properties
+        assert properties["model_sha256"] == told["files"][f"{network}.safetensors"]["sha256"]
+        assert read_description(released_description(network, target)).network == network
 
 
 @pytest.mark.parametrize("network", RELEASED)
 def test_first_seed_is_released_whatever_its_accuracy(root: Path, network: str) -> None:
     release(root, root / "package")
-    assert released_model(network, root / "package").read_bytes() == model_of(root, network, 1).read_bytes()
+    assert released_weights(network, root / "package").read_bytes() == model_of(root, network, 1).read_bytes()
 
 
 @pytest.mark.parametrize("network", RELEASED)
@@ -92,7 +98,7 @@ def test_another_first_seed_would_be_seen(root: Path, network: str) -> None:
     """The twin: the files of the seeds differ, and it is the summary that says which is first."""
     write_seeds(root / "studies" / RELEASED[network], [2, 1, 3])
     release(root, root / "package")
-    released = released_model(network, root / "package").read_bytes()
+    released = released_weights(network, root / "package").read_bytes()
     assert released == model_of(root, network, 2).read_bytes() != model_of(root, network, 1).read_bytes()
     assert manifest(root / "package")[network]["seed"] == 2
 
@@ -126,7 +132,7 @@ def test_missing_or_damaged_trial_is_refused(root: Path, network: str, what: str
     damage(model_of(root, network, 1).with_name(name))
     with pytest.raises(ArtifactError, match=message):
         release(root, root / "package")
-    assert not (root / "package" / MANIFEST).exists()
+    assert not (root / "package").exists()
 
 
 @pytest.mark.parametrize("text", [None, "{", "{}"])

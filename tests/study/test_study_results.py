@@ -31,12 +31,13 @@ POINT: dict[str, Any] = {
     "versions": {"torch": "2.15"},
 }
 LARGEST: dict[str, Any] = POINT | {"network": "compact", "parameters": 19_706, "accuracy_mean": 0.9861}
-BLOCKS = [*(f"study {name}" for name in STUDIES), "bench training", "choice shape"]
+BLOCKS = [*(f"study {name}" for name in STUDIES), "bench profile", "speed", "choice shape"]
+MACHINE = {"processor": "P", "cpus": 2, "accelerator": None, "system": "Linux", "versions": {"torch": "2.15"}}
 FILES = {
     "README.md": "Ours.\n<!-- results: begin -->\n99.999 %\n<!-- results: end -->\nEnd.\n",
     "docs/results.md": "".join(f"<!-- {name}: begin -->\n99.999 %\n<!-- {name}: end -->\n" for name in BLOCKS),
-    "docs/benchmarks.json": json.dumps(
-        {"figures": [{"benchmark": "a step", "group": "training", "cpus": 2, "milliseconds": 9.5}]}
+    "docs/benchmarks/old.json": json.dumps(
+        {"machine": MACHINE, "figures": [{"benchmark": "a step", "group": "training", "cpus": 2, "seconds": 0.0095}]}
     ),
     "docs/choices.csv": "question,network,seed,recipe,images,errors,nll\nshape,5x5,1,12 epochs,5000,24,0.01505\n",
     "studies/frontier/published.csv": "parameters,accuracy,how,source\n697,0.9903,one run,somebody\n",
@@ -79,8 +80,25 @@ def test_no_number_of_a_page_stays_as_it_was_typed(root: Path) -> None:
     assert readme.endswith("End.\n")
     assert readme.count("**98.610 %**") == len(STUDIES) - 1  # the frontier is a figure there
     assert "| `compact-1k` | 886 | 4 | 98.41 98.45 |" in page
-    assert "| a step | 9.5 |" in page
+    assert "### CPU: `old`" in page
+    assert "| a step | 9.5 ms |" in page
+    assert page.count("Not measured yet.") == 2  # where the seconds of `fast` go, and on a GPU
     assert "| 5x5 | 1 | 12 epochs | 5000 | 24 | 0.01505 |" in page
+
+
+def test_any_machines_may_have_been_measured_and_none(root: Path) -> None:
+    old = root / "docs/benchmarks/old.json"
+    gpu = json.loads(old.read_text()) | {"machine": MACHINE | {"device": "cuda", "accelerator": "G"}}
+    write(old.with_name("new.json"), json.dumps(gpu))
+    results(root)
+    both = (root / "docs/results.md").read_text()
+    assert both.index("### CPU: `old`") < both.index("### GPU: `new`")
+    for path in old.parent.iterdir():
+        path.unlink()
+    results(root)
+    none = (root / "docs/results.md").read_text()
+    assert "### CPU" not in none
+    assert none.count("Not measured yet.") == 2
 
 
 def test_second_run_changes_nothing(root: Path) -> None:
@@ -109,8 +127,7 @@ def test_figure_tells_what_it_was_drawn_from(root: Path, file: str, changed: str
     [
         ("studies/fast/summary.json", None, "file: got nothing, expected a file of this repository"),
         ("studies/fast/summary.json", "{", "content: got .*, expected JSON"),
-        ("docs/benchmarks.json", None, "file: got nothing"),
-        ("docs/benchmarks.json", "figures", "content: got .*, expected JSON"),
+        ("docs/benchmarks/old.json", "figures", "content: got .*, expected JSON"),
         ("docs/choices.csv", None, "file: got nothing"),
         ("studies/frontier/published.csv", None, "file: got nothing"),
         ("README.md", "no block", "block results: got none"),

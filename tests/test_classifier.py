@@ -1,0 +1,115 @@
+"""The Python interface: what `predict` answers with, for pictures and for arrays."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from helpers import blobs
+from PIL import Image
+
+import mnist_dvc
+from mnist_dvc.classifier import Classifier, load
+from mnist_dvc.errors import ArtifactError, DataError, ImageError
+from mnist_dvc.image import read_picture
+from mnist_dvc.pretrained import RELEASED, released_onnx, released_weights
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+IMAGES_NHW = blobs(25).images_NHW
+"""More than a batch."""
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "one.png"
+    pixels_HW = np.full((40, 40), 255, np.uint8)
+    pixels_HW[6:34, 18:22] = 0
+    Image.fromarray(pixels_HW).save(path)
+    return path
+
+
+def test_picture_is_answered(picture: Path) -> None:
+    answer = mnist_dvc.load().classify(picture)
+    assert (answer.digit, answer.inverted) == (1, True)
+    assert answer.confidence == max(answer.probabilities) > 0.9
+    assert sum(answer.probabilities) == pytest.approx(1.0)
+    assert len(answer.probabilities) == 10
+
+
+def test_picture_is_answered_as_its_pixels_are(picture: Path) -> None:
+    classifier = load()
+    (expected_K,) = classifier.probabilities(read_picture(picture).pixels_HW[None])
+    assert classifier.classify(str(picture)).probabilities == tuple(expected_K)
+
+
+@pytest.mark.parametrize("network", RELEASED)
+def test_released_networks_are_known_by_name_and_answer_as_their_weights_do(network: str) -> None:
+    by_name, by_file = load(network), load(released_onnx(network))
+    np.testing.assert_array_equal(by_name.probabilities(IMAGES_NHW), by_file.probabilities(IMAGES_NHW))
+    in_torch = load(released_weights(network)).probabilities(IMAGES_NHW)
+    np.testing.assert_allclose(by_name.probabilities(IMAGES_NHW), in_torch, atol=1e-4)
+
+
+def test_released_networks_differ_so_the_test_above_can_fail() -> None:
+    one, other = (load(network).probabilities(IMAGES_NHW) for network in RELEASED)
+    assert not np.allclose(one, other, atol=1e-4)
+
+
+def test_bytes_and_fractions_mean_the_same() -> None:
+    classifier = load()
+    fractions_NHW = IMAGES_NHW / 255
+    np.testing.assert_allclose(classifier.probabilities(IMAGES_NHW), classifier.probabilities(fractions_NHW), atol=1e-6)
+
+
+def test_answers_do_not_depend_on_the_company() -> None:
+    classifier = load()
+    alone = [classifier.probabilities(image_HW[None])[0] for image_HW in IMAGES_NHW[:3]]
+    np.testing.assert_allclose(classifier.probabilities(IMAGES_NHW)[:3], alone, atol=1e-6)
+    assert classifier.probabilities(IMAGES_NHW[:0]).shape == (0, 10)
+
+
+@pytest.mark.parametrize(
+    ("images_NHW", "message"),
+    [
+        (np.zeros((28, 28), np.uint8), r"images: shape: got \(28, 28\), expected \(N, 28, 28\)"),
+        (np.zeros((3, 27, 28), np.uint8), r"images: shape: got \(3, 27, 28\)"),
+        (np.zeros((3, 28, 28), np.int64), "images: type: got int64, expected uint8, or floating point"),
+        (np.full((1, 28, 28), 255.0), "images: values: got some outside of it, expected 0 to 1"),
+        (np.full((1, 28, 28), np.nan), "images: values: got some outside of it, expected 0 to 1"),
+    ],
+    ids=["one image", "27 rows", "whole numbers", "fractions of 255", "no number"],
+)
+def test_other_arrays_are_refused(images_NHW: NDArray[Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load().probabilities(images_NHW)
+
+
+def test_network_that_computes_no_numbers_is_refused(tmp_path: Path) -> None:
+    classifier = Classifier(
+        lambda images_N1HW: np.full((len(images_N1HW), 10), np.inf, np.float32), tmp_path / "x.onnx"
+    )
+    with pytest.raises(ArtifactError, match="x.onnx: answers: got values that are no numbers"):
+        classifier.probabilities(IMAGES_NHW)
+
+
+def test_picture_or_model_that_is_missing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="missing.png"):
+        load().classify(tmp_path / "missing.png")
+    with pytest.raises(ArtifactError, match="missing.onnx: file: got nothing"):
+        load(tmp_path / "missing.onnx")
+
+
+def test_package_offers_the_classifier_and_imports_it_on_demand() -> None:
+    script = "import sys, mnist_dvc\nprint('numpy' in sys.modules)\nmnist_dvc.load\nprint('numpy' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert told == ["False", "True"]
+    assert all(hasattr(mnist_dvc, name) for name in mnist_dvc.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        mnist_dvc.nonsense  # noqa: B018
