@@ -1,5 +1,5 @@
 # /// script
-# dependencies = ["nox[uv]>=2025.2.9"]
+# dependencies = ["nox[uv]>=2026.2.9"]
 # ///
 """Every check, every build and every run of the project; `nox -l` lists them, plain `nox` runs the default ones."""
 
@@ -23,7 +23,7 @@ import nox
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-nox.needs_version = ">=2025.2.9"
+nox.needs_version = ">=2026.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_external_run = True
@@ -103,7 +103,6 @@ def need_uv(session: nox.Session) -> None:
 
 # Builds of torch
 
-
 ANEW = ("--reinstall-package=torch", "--reinstall-package=torchvision")
 """An installed torch of the right version and the wrong build would satisfy uv."""
 
@@ -149,7 +148,8 @@ def install_build(session: nox.Session, build: str) -> None:
         else:
             options = (*anew, backend)
     install(session, "test", options=options)
-    here = str(session.run("python", "-c", WHAT_IS_HERE, build, silent=True, log=False)).strip()
+    told = str(session.run("python", "-c", WHAT_IS_HERE, build, silent=True, log=False))
+    here = told.strip().rpartition("\n")[2]  # after what an old driver may have torch say
     session.log(here)
     if here.endswith("none"):
         session.error(f"{here}: this torch finds no CUDA device, though the driver knows one")
@@ -294,11 +294,8 @@ def audit(session: nox.Session) -> None:
     session.run("uv", "pip", "install", "--quiet", f"--python={shipped}", *pins(session), ".[train]")
     python = str(next(shipped.glob("[Sb]*/python*")))
     lines = Path(".ci/licences.txt").read_text(encoding="utf-8").splitlines()
-    allowed = [line for line in lines if not line.startswith("#")]
-    session.run(
-        "pip-licenses", f"--python={python}", f"--allow-only={';'.join(allowed)}", "--summary",
-        "--ignore-packages", *KNOWN_LICENCES,
-    )  # fmt: skip
+    allowed = f"--allow-only={';'.join(line for line in lines if not line.startswith('#'))}"
+    session.run("pip-licenses", f"--python={python}", "--summary", allowed, "--ignore-packages", *KNOWN_LICENCES)
     bill = Path(*(session.posargs or ["build", "sbom.json"]))
     bill.parent.mkdir(parents=True, exist_ok=True)
     session.run(
@@ -352,8 +349,10 @@ def bench(session: nox.Session) -> None:
     run_bench(session)
 
 
-for _run, _name in ((run_tests, "tests"), (run_architecture, "architecture"), (run_bench, "bench")):
-    on_build(_run, _name, "cpu", "on a CPU build of torch: needs uv and PyTorch's index, else says so and takes the default")
+for _name, _run in {"tests": run_tests, "architecture": run_architecture, "bench": run_bench}.items():
+    on_build(
+        _run, _name, "cpu", "on a CPU build: needs uv and PyTorch's index, else says so and takes the default build"
+    )
     on_build(_run, _name, "cuda", "on a CUDA device: needs uv and the device, else is skipped and says so")
 
 

@@ -6,13 +6,22 @@ import json
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import comparing
 import pytest
 import torch
 from helpers import ROOT, augment_params, write_params
-from reporting import MACHINE, described, markdown, pytest_configure, stored_figures
+from reporting import (
+    MACHINE,
+    described,
+    markdown,
+    pytest_configure,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    stored_figures,
+)
 from test_time_to_accuracy import seeds_of_the_study, trained
 from trainings import network, noise, our_epoch, params_text
 from usual import usual_transforms
@@ -58,6 +67,23 @@ def stored(folder: Path, **other: object) -> Path:
     return path
 
 
+def finished(*figures: dict[str, Any], failed: bool = False, **options: object) -> Any:
+    """The configuration of a run whose benchmarks have found out ``figures``."""
+    config: Any = Options(device="cpu", **options)
+    config._benchmarksession = SimpleNamespace(
+        benchmarks=[
+            SimpleNamespace(
+                name=f"test_{figure['benchmark']}",
+                group=figure["group"],
+                extra_info={key: value for key, value in figure.items() if key not in ("benchmark", "group")},
+                has_error=failed,
+            )
+            for figure in figures
+        ]
+    )
+    return config
+
+
 def row(table: str) -> str:
     (found,) = (line for line in table.splitlines() if line.startswith(f"| {STEP['benchmark']}"))
     return found
@@ -92,7 +118,38 @@ def test_system_without_a_load_says_so() -> None:
     assert "load unknown" in markdown(described(CPU), [STEP | {"load_before": None}])
 
 
+def test_table_is_shown_and_added_to_the_summary_of_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    reporter: Any = SimpleNamespace(write_line=shown.append)
+    summary = tmp_path / "summary.md"
+    summary.write_text("before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    pytest_terminal_summary(reporter, finished(STEP))
+    assert row(shown[0]) in summary.read_text()
+    assert summary.read_text().startswith("before\n### Benchmarks, ")
+
+
+@pytest.mark.parametrize("config", [finished(), finished(STEP, failed=True), Options(device="cpu")])
+def test_nothing_is_told_of_no_benchmark(config: Any, tmp_path: Path) -> None:
+    shown: list[str] = []
+    config.given["results"] = str(tmp_path / "results.json")
+    pytest_terminal_summary(SimpleNamespace(write_line=shown.append), config)  # type: ignore[arg-type]
+    pytest_sessionfinish(SimpleNamespace(config=config))  # type: ignore[arg-type]
+    assert not shown
+    assert not list(tmp_path.iterdir())
+
+
 # --------------------------------------------------------------------------------------------- against a stored file
+
+
+def test_what_was_written_can_be_compared_with(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    pytest_sessionfinish(SimpleNamespace(config=finished(STEP, results=str(path))))  # type: ignore[arg-type]
+    assert stored_figures(path, described(CPU)) == {STEP["benchmark"]: STEP}
+    shown: list[str] = []
+    again = finished(STEP | {"seconds": 0.027}, against=str(path))
+    pytest_terminal_summary(SimpleNamespace(write_line=shown.append), again)  # type: ignore[arg-type]
+    assert row(shown[0]).endswith("| 0.50, usual 1.00 |")
 
 
 def test_twice_as_slow_beside_the_same_calibration_shows() -> None:

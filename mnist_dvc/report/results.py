@@ -107,6 +107,8 @@ def machine_line(summary: Summary) -> str:
 _IN_COLUMNS = {"benchmark", "group", "network", "threads", "seconds", "calibration_seconds", "images_per_second"}
 _IN_THE_HEAD = {"build", "device", "driver", "machine", "load_before", "processor", "cpus", "torch"}
 _MICRO, _MILLI = 1e-3, 1.0
+_WHOLE = 100
+"""From here on, three digits are no fraction."""
 
 
 def benchmark_table(figures: Sequence[Mapping[str, Any]], compared: Mapping[str, str] | None = None) -> str:
@@ -153,7 +155,8 @@ def _gemms(figure: Mapping[str, Any]) -> str:
     """The seconds in units of what the same device, with as many threads, multiplied matrices in beside them."""
     if "seconds" not in figure or "calibration_seconds" not in figure:
         return ""
-    return f"{figure['seconds'] / figure['calibration_seconds']:.3g}"
+    times = figure["seconds"] / figure["calibration_seconds"]
+    return f"{times:,.0f}" if times >= _WHOLE else f"{times:.3g}"
 
 
 def _notes(figure: Mapping[str, Any]) -> dict[str, Any]:

@@ -134,6 +134,11 @@ def compare(
     return {key: rounded(value) for key, value in told.items()}
 
 
+def timed_on_the_cpu(device: torch.device) -> dict[str, str]:
+    """For the record of what is the CPU's work, all or most of it, while others compute on ``device``."""
+    return {} if device.type == "cpu" else {"calibrated_on": "cpu"}
+
+
 def only_on_the_cpu(device: torch.device, why: str) -> None:
     """Skip what another device changes nothing of."""
     if device.type != "cpu":

@@ -59,7 +59,8 @@ def facts(benchmark: Any, device: torch.device) -> Iterator[None]:
         return
     here = described(device)
     count = benchmark.extra_info.setdefault("threads", 1)
-    benchmark.extra_info |= {"calibration_seconds": rounded(calibration(device, count)), "load_before": load}
+    where = torch.device(benchmark.extra_info.get("calibrated_on", device))
+    benchmark.extra_info |= {"calibration_seconds": rounded(calibration(where, count)), "load_before": load}
     benchmark.extra_info |= {
         "build": f"torch {here['versions']['torch']}, torchvision {here['versions']['torchvision']}",
         "device": here["device"] if here["device"] == "cpu" else f"{here['device']}: {here['accelerator']}",

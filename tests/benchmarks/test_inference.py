@@ -5,13 +5,11 @@ from __future__ import annotations
 import copy
 import itertools
 import warnings
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import onnxruntime
 import pytest
 import torch
-from comparing import all_cores, as_stages_compute, compare, only_on_the_cpu, rounded, threads
+from comparing import all_cores, as_stages_compute, compare, only_on_the_cpu, rounded, threads, timed_on_the_cpu
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from trainings import DEFAULT, network, noise
@@ -22,7 +20,9 @@ from mnist_dvc.errors import one_line
 from mnist_dvc.inference import logits_of
 from mnist_dvc.model.blocks import initialise
 from mnist_dvc.onnx import onnx_bytes
+from mnist_dvc.pretrained import released_onnx
 from mnist_dvc.runtime import choose_precision
+from mnist_dvc.serving import OnnxModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,11 +37,6 @@ def initialised(name: str) -> nn.Module:
     model = network(name)
     initialise(model, torch.Generator().manual_seed(1))
     return model.eval()
-
-
-@cache
-def exported(name: str) -> bytes:
-    return onnx_bytes(initialised(name), OPSET, {})
 
 
 def folded(model: nn.Module) -> nn.Module:
@@ -62,16 +57,11 @@ def in_torch(model: Callable[[Tensor], Tensor], size: int, pixels_N1HW: Tensor) 
             model(images_N1HW)
 
 
-def in_onnxruntime(session: onnxruntime.InferenceSession, size: int) -> None:
-    for images_N1HW in torch.split(PIXELS_N1HW, size):
-        session.run(["logits"], {"images": images_N1HW.numpy()})
-
-
 def compiled(model: nn.Module, sample_N1HW: Tensor) -> Callable[[Tensor], Tensor] | str:
     """``model`` as torch.compile makes it, its first answer given, or why it cannot: mostly for want of a compiler."""
-    made: Callable[[Tensor], Tensor] = torch.compile(model, dynamic=False)
     try:
         with warnings.catch_warnings(action="ignore"), torch.inference_mode():
+            made: Callable[[Tensor], Tensor] = torch.compile(model, dynamic=False)
             made(sample_N1HW)
     except Exception as error:  # noqa: BLE001  (each backend fails in its own way)
         return f"not measured: {one_line(f'{type(error).__name__}: {error}'.partition(chr(10))[0], 100)}"
@@ -86,13 +76,11 @@ def test_inference_against_plain_pytorch(
 ) -> None:
     """The benchmark is ONNX Runtime, on the CPU whatever the device is: `export` writes for it, `predict` asks it."""
     plain = initialised(name).to(device)
-    pixels_N1HW = PIXELS_N1HW.to(device)
+    pixels, pixels_N1HW = PIXELS_N1HW.numpy(), PIXELS_N1HW.to(device)
     precision = choose_precision("auto", device)
     dtype = getattr(torch, precision)
     lean = folded(plain).to(dtype).to(memory_format=torch.channels_last)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = count
-    session = onnxruntime.InferenceSession(exported(name), options, providers=["CPUExecutionProvider"])
+    shipped = OnnxModel.of(released_onnx(name).read_bytes(), threads=count)
     lasting_N1HW = pixels_N1HW.to(memory_format=torch.channels_last)
     others = {
         "eager": lambda: in_torch(plain, size, pixels_N1HW),
@@ -105,11 +93,10 @@ def test_inference_against_plain_pytorch(
                 benchmark.extra_info["compiled"] = frozen
             else:
                 others["compiled"] = lambda: in_torch(frozen, size, lasting_N1HW)
-        told = compare(benchmark, lambda: in_onnxruntime(session, size), others, device=device, rounds=3)
+        told = compare(benchmark, lambda: shipped.logits(pixels, size), others, device=device, rounds=3)
     speed = {"images_per_second": round(IMAGES / told["seconds"])}
     benchmark.extra_info |= {"network": name, "batch": size, "threads": count} | told | speed
-    if device.type != "cpu":
-        benchmark.extra_info |= {"ours_runs_on": "cpu", "others_run_on": device.type}
+    benchmark.extra_info |= {"onnxruntime_runs_on": "cpu", "others_run_on": device.type} | timed_on_the_cpu(device)
 
 
 @pytest.mark.benchmark(group="inference")
@@ -140,7 +127,6 @@ def test_evaluation(benchmark: Any, device: torch.device, name: str) -> None:
 def test_export(benchmark: Any, device: torch.device) -> None:
     """A network to the bytes of its ONNX file, the exporter imported and warm."""
     only_on_the_cpu(device, "the exporter traces on the CPU")
-    exported("reference")
     model = initialised("reference")
-    benchmark.pedantic(lambda: onnx_bytes(model, OPSET, {}), rounds=2)
+    benchmark.pedantic(lambda: onnx_bytes(model, OPSET, {}), rounds=2, warmup_rounds=1)
     benchmark.extra_info |= {"network": "reference", "threads": 1, "seconds": rounded(benchmark.stats.stats.median)}

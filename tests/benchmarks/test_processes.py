@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from comparing import compare, only_on_the_cpu
+from comparing import compare, only_on_the_cpu, timed_on_the_cpu
 from helpers import ROOT, raw_digits
 from PIL import Image, ImageDraw
 from trainings import DEFAULT, params_text
@@ -67,6 +67,7 @@ def test_stage_beyond_importing_torch(benchmark: Any, device: torch.device, tmp_
     told = compare(benchmark, command, {"import_torch": python("-c", wake)}, rounds=2)
     overhead = told["seconds"] - told["seconds_import_torch"]
     benchmark.extra_info |= {"threads": DEFAULT.train.threads, "overhead_seconds": round(overhead, 3)} | told
+    benchmark.extra_info |= timed_on_the_cpu(device)
 
 
 PEAK = (
@@ -91,4 +92,4 @@ def test_memory_of_training(benchmark: Any, device: torch.device, tmp_path: Path
     peak = benchmark.pedantic(lambda: peak_bytes("-m", "mnist_dvc", *ONE_EPOCH, folder=folder), rounds=1)
     megabytes = {"import_torch_mb": round(bare / 1e6), "train_mb": round(peak / 1e6)}
     told = megabytes | {"above_import_torch_mb": round((peak - bare) / 1e6)}
-    benchmark.extra_info |= {"threads": DEFAULT.train.threads} | told
+    benchmark.extra_info |= {"threads": DEFAULT.train.threads} | told | timed_on_the_cpu(device)

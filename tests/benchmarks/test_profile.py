@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections import defaultdict
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -83,10 +84,13 @@ def whole_steps(device: torch.device) -> tuple[float, Callable[[int], None]]:
 
 def work_of_a_gpu(take: Callable[[int], None], step: float, device: torch.device) -> dict[str, float]:
     """What a step launches on a GPU and the share of the step that this keeps it busy: the rest it waits for us."""
-    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
+    activities = [ProfilerActivity.CPU, ProfilerActivity.CUDA]
+    with warnings.catch_warnings(action="ignore"), profile(activities=activities) as profiler:  # a warning of cycles
         take(PROFILED)
         synchronise(device)
     launched = [event for event in profiler.events() or () if event.device_type.name == "CUDA"]
+    if not launched:  # where the driver lets nobody count
+        return {}
     busy = sum(event.time_range.elapsed_us() for event in launched) / PROFILED / 1e6
     return {"launches_per_step": round(len(launched) / PROFILED, 1), "share_busy": round(busy / step, 3)}
 

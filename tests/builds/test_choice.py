@@ -150,7 +150,7 @@ def test_cuda_with_a_torch_that_finds_no_device_fails_in_one_line(
     noxfile: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with_driver(monkeypatch, Driver(1))
-    session = FakeSession(tmp_path, {"python": "torch 1+cpu, torchvision 1, device none"})
+    session = FakeSession(tmp_path, {"python": "a warning\ntorch 1+cpu, torchvision 1, device none\n"})
     with pytest.raises(Ended, match=r"^error: torch 1\+cpu, .*: this torch finds no CUDA device, [^\n]*$"):
         noxfile.install_build(session, "cuda")
 
