@@ -44,9 +44,7 @@ def gate(noxfile: ModuleType, folder: Path, **changes: object) -> list[str]:
 def test_a_model_that_is_as_good_as_those_of_the_study_passes_the_gate(noxfile: ModuleType, tmp_path: Path) -> None:
     """Its interval reaches their mean: what it lacks may be chance."""
     (said,) = gate(noxfile, tmp_path)
-    assert said == (
-        "accuracy 99.40%, with 95 % at most 99.550%; the mean of studies/default/summary.json is 99.480%"
-    )
+    assert said == ("accuracy 99.40%, with 95 % at most 99.550%; the mean of studies/default/summary.json is 99.480%")
 
 
 @pytest.mark.parametrize(

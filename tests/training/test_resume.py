@@ -3,65 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from devices import outcome, stopped_after, training_on
 from helpers import blobs, params
 
 from mnist_dvc.data.digits import Digits
 from mnist_dvc.errors import ArtifactError
-from mnist_dvc.model import build
-from mnist_dvc.params import ModelParams
-from mnist_dvc.training.checkpoint import checkpoint_bytes
-from mnist_dvc.training.engine import Job, Training
-from mnist_dvc.training.events import EpochEnded, Finished, Started, Stepped
-from mnist_dvc.training.snapshot import Snapshot, TrainingState, parse_snapshot, snapshot_bytes
+from mnist_dvc.training.events import EpochEnded, Event, Started, Stepped
 from mnist_dvc.training.teaching import Lesson, Teaching
+
+if TYPE_CHECKING:
+    from mnist_dvc.training.snapshot import TrainingState
 
 CPU = torch.device("cpu")
 TRAIN = Digits.on(CPU, blobs(20, seed=1))
-VALIDATION = Digits.on(CPU, blobs(5, seed=2))
 STEPS_PER_EPOCH = 5
+training = partial(training_on, CPU)
 
 
-def training(name: str = "compact", *, teaching: Teaching | None = None, **changes: Any) -> Training:
-    model = build(ModelParams(name=name, dropout=0.1), torch.Generator().manual_seed(0))
-    chosen = params(**changes).train
-    return Training(
-        Job(
-            model=model,
-            digits=TRAIN,
-            validation=VALIDATION,
-            params=chosen,
-            precision="float32",
-            teaching=teaching,
-        )
-    )
-
-
-def outcome(run: Training) -> bytes:
-    """All that the stage publishes of a run, as bytes."""
-    *_, finished = run.events()
-    assert isinstance(finished, Finished)
-    return checkpoint_bytes(
-        model_state=finished.model.state_dict(),
-        raw_model_state=finished.raw_model_state,
-        optimizer_state=finished.optimizer_state,
-        history=finished.history,
-        about={},
-    )
-
-
-def stopped_after(step: int, kind: type = Stepped, name: str = "compact", **changes: Any) -> TrainingState:
+def stopped(step: int, kind: type[Event] = Stepped, **job: Any) -> TrainingState:
     """The state after ``step``, or after the end of the epoch of that step, through bytes and back."""
-    run = training(name, **changes)
-    for event in run.events():
-        if isinstance(event, kind) and run.step == step:
-            content = snapshot_bytes(Snapshot(state=run.capture(), began=0.0, seconds=0.0), {})
-            return parse_snapshot(content, Path("here"), {}).state
-    raise AssertionError("never got there")
+    return stopped_after(step, training(**job), kind)
 
 
 @pytest.fixture(scope="module")
@@ -73,13 +39,13 @@ def golden() -> bytes:
 @pytest.mark.parametrize(("step", "kind"), [*((s, Stepped) for s in range(1, 11)), (5, EpochEnded), (10, EpochEnded)])
 def test_going_on_from_any_step_gives_the_bits_of_an_uninterrupted_run(golden: bytes, step: int, kind: type) -> None:
     run = training()
-    run.restore(stopped_after(step, kind))
+    run.restore(stopped(step, kind))
     assert outcome(run) == golden
 
 
 def test_reference_network_goes_on_to_the_same_bits() -> None:
     run = training("reference")
-    run.restore(stopped_after(7, name="reference"))
+    run.restore(stopped(7, name="reference"))
     assert outcome(run) == outcome(training("reference"))
 
 
@@ -110,7 +76,7 @@ def test_training_with_teachers_or_clean_epochs_goes_on_to_the_same_bits(lesson:
     whole = outcome(training(**LESSONS[lesson]))
     for step, kind in ((3, Stepped), (5, Stepped), (5, EpochEnded), (8, Stepped), (10, EpochEnded), (12, Stepped)):
         run = training(**LESSONS[lesson])
-        run.restore(stopped_after(step, kind, **LESSONS[lesson]))
+        run.restore(stopped(step, kind, **LESSONS[lesson]))
         assert outcome(run) == whole, (step, kind)
 
 
@@ -126,13 +92,13 @@ def test_training_with_teachers_or_clean_epochs_goes_on_to_the_same_bits(lesson:
 def test_going_on_under_another_lesson_gives_other_bits(lesson: str, change: dict[str, Any]) -> None:
     """The twin of the test above."""
     run = training(**LESSONS[lesson] | change)
-    run.restore(stopped_after(8, **LESSONS[lesson]))
+    run.restore(stopped(8, **LESSONS[lesson]))
     assert outcome(run) != outcome(training(**LESSONS[lesson]))
 
 
 def test_going_on_may_be_repeated(golden: bytes) -> None:
     """Each process does one step and dies."""
-    state = stopped_after(1)
+    state = stopped(1)
     for _ in range(2, 11):
         run = training()
         run.restore(state)
@@ -158,7 +124,7 @@ FORGOTTEN = (
 
 @pytest.mark.parametrize("part", FORGOTTEN)
 def test_leaving_any_part_of_the_state_out_gives_other_bits(golden: bytes, part: str) -> None:
-    run, state = training(), stopped_after(7)
+    run, state = training(), stopped(7)
     fresh = training().capture().tensors
     mixed = {name: fresh[name] if name.startswith(part) else tensor for name, tensor in state.tensors.items()}
     run.restore(replace(state, tensors=mixed))
@@ -171,12 +137,12 @@ def test_every_tensor_of_the_state_is_among_the_parts_above() -> None:
 
 def test_forgetting_the_position_gives_other_bits(golden: bytes) -> None:
     run = training()
-    run.restore(replace(stopped_after(7), step=6))
+    run.restore(replace(stopped(7), step=6))
     assert outcome(run) != golden
 
 
 def test_resumed_run_tells_what_was_done_before() -> None:
-    state = stopped_after(7)
+    state = stopped(7)
     run = training()
     run.restore(state)
     events = list(run.events())
@@ -210,7 +176,7 @@ def unfit(state: TrainingState, fault: str) -> TrainingState:
 def test_unfit_state_is_refused_and_nothing_is_applied(golden: bytes, fault: str) -> None:
     run = training()
     with pytest.raises(ArtifactError, match="snapshot: (tensor|step)"):
-        run.restore(unfit(stopped_after(7), fault))
+        run.restore(unfit(stopped(7), fault))
     assert outcome(run) == golden
 
 
