@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-pytestmark = pytest.mark.faults
-
-pytestmark = posix
+pytestmark = [pytest.mark.faults, posix]
 
 SMALL: dict[str, dict[str, Any]] = {
     "data": {"source": "sample"},
