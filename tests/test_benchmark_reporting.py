@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -199,6 +200,7 @@ def test_refusal_comes_before_anything_runs(tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", *command, f"--against={stored(tmp_path, cpus=1000)}"],
         cwd=ROOT,
+        env=os.environ | {"PYTHONOPTIMIZE": ""},  # without asserts pytest would warn
         capture_output=True,
         text=True,
         check=False,

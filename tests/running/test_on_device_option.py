@@ -16,12 +16,12 @@ CPU = f"torch {torch.__version__}, torchvision {metadata.version('torchvision')}
 
 
 def collect(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Collect a few tests in a process that sees no GPU."""
+    """Collect a few tests in a process that sees no GPU, and that has its asserts, of whose lack pytest would warn."""
     plain = ("-p", "no:cacheprovider", "-p", "no:xdist", "--collect-only", "tests/architecture/test_networks.py")
     return subprocess.run(
         [sys.executable, "-m", "pytest", *plain, *arguments],
         cwd=ROOT,
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONOPTIMIZE": ""},
         capture_output=True,
         text=True,
         check=False,
