@@ -224,11 +224,9 @@ def _published() -> tuple[list[str], list[tuple[str, str]]]:
     """
     try:
         from torchvision.datasets import MNIST  # noqa: PLC0415  (imports torch: seconds for a download alone)
-    except ModuleNotFoundError as error:
-        if error.name == "torchvision":
-            raise  # the extra is missing, which the command line knows how to say
-        raise DownloadError(_BROKEN.format(one_line(error))) from error
     except (ImportError, OSError, RuntimeError) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "torchvision":
+            raise  # the extra is missing, which the command line knows how to say
         raise DownloadError(_BROKEN.format(one_line(error))) from error
     return MNIST.mirrors, MNIST.resources
 
