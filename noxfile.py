@@ -206,14 +206,15 @@ def typecheck(session: nox.Session) -> None:
 
 
 def run_tests(session: nox.Session, *options: str) -> None:
-    """The suite, with branch coverage."""
-    session.run("pytest", *WORKERS, "--cov", "--cov-report=term", *options, *session.posargs)
-    on_page(session, "coverage", "report", "--format=markdown")
+    """The suite."""
+    session.run("pytest", *WORKERS, *options, *session.posargs)
+    if "--cov" in session.posargs:
+        on_page(session, "coverage", "report", "--format=markdown")
 
 
 def run_architecture(session: nox.Session, *options: str) -> None:
     """The tests of what is built and how it is put together."""
-    session.run("pytest", "tests/architecture", *options, *session.posargs)
+    session.run("pytest", "tests/architecture", *WORKERS, "--dist=worksteal", *options, *session.posargs)
 
 
 def run_bench(session: nox.Session, *options: str) -> None:
@@ -223,7 +224,7 @@ def run_bench(session: nox.Session, *options: str) -> None:
 
 @session(tags=CHECK)
 def tests(session: nox.Session) -> None:
-    """Unit, property, command-line and architecture tests, with coverage: 7 minutes; arguments go to pytest."""
+    """Unit, property, command-line and architecture tests: 6 minutes; arguments go to pytest, --cov for coverage."""
     install(session, "test")
     run_tests(session)
 
@@ -244,11 +245,10 @@ def pipeline(session: nox.Session) -> None:
 
 @session(default=False, tags=CHECK)
 def faults(session: nox.Session) -> None:
-    """Kills, orphans, damaged files, fuzzed parsers, poor surroundings: 20 minutes."""
+    """Kills, orphans, damaged files, fuzzed parsers, poor surroundings: 10 minutes."""
     install(session, "test")
-    # One process: the twins of the kills need moments that a second one would blur.
     options = ("--durations=10", "-rP", "--show-capture=stdout")
-    session.run("pytest", "-m", "faults", *options, *session.posargs)
+    session.run("pytest", "-m", "faults", *WORKERS, *options, *session.posargs)
 
 
 @session(default=False, tags=CHECK)

@@ -13,6 +13,7 @@ from mnist_dvc.errors import ArtifactError
 from mnist_dvc.files import SUMS, sha256, sha256sums
 from mnist_dvc.model import build
 from mnist_dvc.model.weights import Card, read_model, weights_bytes
+from mnist_dvc.onnx import onnx_bytes
 from mnist_dvc.params import ModelParams
 from mnist_dvc.paths import Paths
 from mnist_dvc.pretrained import MANIFEST, RELEASED, released_description, released_onnx, released_weights
@@ -23,8 +24,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from torch import nn
+
 ACCURACIES = {1: 0.9, 2: 0.99, 3: 0.95}
 FIGURES = {"errors": 7, "images": 100, "nll": 0.02, "ece": 0.001}
+
+
+@pytest.fixture(scope="module")
+def converted() -> dict[str, bytes]:
+    """The ONNX files of this module by the model file that they come from."""
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def _converted_once(converted: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A conversion takes seconds, and that it gives the same bytes each time is a test of the exporter's."""
+
+    def once(model: nn.Module, opset: int, properties: dict[str, str]) -> bytes:
+        key = properties["model_sha256"]
+        if key not in converted:
+            converted[key] = onnx_bytes(model, opset, properties)
+        return converted[key]
+
+    monkeypatch.setattr("mnist_dvc.study.release.onnx_bytes", once)
 
 
 @pytest.fixture
