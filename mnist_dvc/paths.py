@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +54,13 @@ class Paths:
     @property
     def dated_checkpoints(self) -> Path:
         """Folder of the copies of the checkpoint under dated names."""
-        return self.root / "checkpoints"
+        return self._lasting / "checkpoints"
+
+    @property
+    def _lasting(self) -> Path:
+        """What no tracked output is goes where DVC was called: it runs queued experiments in copies that it removes."""
+        called_in = Path(os.environ.get("DVC_ROOT", self.root))
+        return called_in if called_in.is_dir() and called_in.resolve() != self.root.resolve() else self.root
 
     @property
     def of_training(self) -> tuple[Path, ...]:
@@ -63,7 +70,7 @@ class Paths:
     @property
     def runs(self) -> Path:
         """Folder of the TensorBoard runs."""
-        return self.root / "runs"
+        return self._lasting / "runs"
 
     @property
     def history(self) -> Path:

@@ -76,6 +76,13 @@ def _as_a_stage() -> None:
 
 
 @pytest.fixture(autouse=True)
+def _called_by_no_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What DVC tells its stages, which may be where the tests were started from."""
+    for name in ("DVC_ROOT", "DVC_EXP_NAME"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
 def _signals_of_a_terminal() -> Iterator[None]:
     """A shell has its background jobs ignore Ctrl-C, and what they start inherits that."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

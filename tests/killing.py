@@ -120,6 +120,8 @@ def _inspect(paths: Paths, golden: dict[str, bytes], newest: int, report: Report
     """Note where a kill fell and what it broke; returns the newest step that is safe on the disk."""
     strays = list(paths.root.rglob(".*.tmp"))
     published = tracked(paths)
+    if not golden[paths.history.name].startswith(published.pop(paths.history.name, b"")):  # it grows by an epoch
+        report.wrong.append("the history is half-written")
     for name, content in published.items():
         if content != golden[name]:
             report.wrong.append(f"{name} is half-written")

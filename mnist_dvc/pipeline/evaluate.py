@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,13 @@ from mnist_dvc.data.digits import Digits
 from mnist_dvc.describe import parameter_count
 from mnist_dvc.errors import ArtifactError
 from mnist_dvc.files import csv_bytes, exclusive, json_bytes, publish, read_regular, refuse_other_digest
-from mnist_dvc.inference import logits_of
+from mnist_dvc.inference import features_of, logits_of
 from mnist_dvc.metrics import Predictions, scores
 from mnist_dvc.report.figures import confusion_figure, curves_figure, mistakes_figure
+from mnist_dvc.report.tensorboard import show_test
 from mnist_dvc.report.text import per_cent
 from mnist_dvc.running.published import published
+from mnist_dvc.running.runs import run_of_model
 from mnist_dvc.training.events import HISTORY_COLUMNS
 
 if TYPE_CHECKING:
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["evaluate"]
 
 METRICS = "metrics.json"
+SHOWN = 1_000
+"""Test images in TensorBoard's projector."""
 LARGEST_HISTORY = 2 * 2**20
 """Bytes; 10,000 epochs, the most that the params allow, take half of it."""
 
@@ -53,9 +58,10 @@ def _evaluate(params: Params, paths: Paths) -> None:
     taken = published(__name__, params, "evaluate", paths, threads=chosen.threads, others=(paths.history,))
     history = _read_history(paths.history, paths.sums)
     test = taken.prepared.read("test")
-    predictions = _predict(taken.model, Digits.on(torch.device("cpu"), test), chosen.batch_size, paths.model)
-    dataset = taken.card.dataset
-    result = {"dataset": dataset, **asdict(scores(predictions)), "parameters": parameter_count(taken.model)}
+    digits = Digits.on(torch.device("cpu"), test)
+    predictions = _predict(taken.model, digits, chosen.batch_size, paths.model)
+    dataset, scored = taken.card.dataset, scores(predictions)
+    result = {"dataset": dataset, **asdict(scored), "parameters": parameter_count(taken.model)}
     outputs = {
         "predictions.csv": _predictions_csv(predictions),
         "classes.csv": csv_bytes(("class", "precision", "recall", "f1", "images"), predictions.per_class()),
@@ -66,6 +72,19 @@ def _evaluate(params: Params, paths: Paths) -> None:
     }
     with taken.inputs.publishing():
         publish({paths.test_report / name: content for name, content in outputs.items()}, paths.test_report / METRICS)
+    run = run_of_model(paths, taken.sha256)
+    if run is not None:
+        some = Digits(digits.images_N1HW[:SHOWN], digits.labels_N[:SHOWN])
+        show_test(
+            run,
+            len(history["epoch"]),
+            scores=asdict(scored),
+            predictions=predictions,
+            pictures={name: outputs[f"{name}.png"] for name in ("confusion", "mistakes")},
+            features_MD=features_of(taken.model, some, chosen.batch_size),
+            images_NHW=test.images_NHW,
+            say=lambda line: print(f"evaluate: {line}", file=sys.stderr),
+        )
     print(
         f"Test accuracy: {per_cent(result['accuracy'])} on {dataset} ({result['errors']} errors in "
         f"{result['images']:,} images; 95 % interval {per_cent(result['accuracy_low'])} to "

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import asdict, astuple
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 
-from mnist_dvc.files import csv_bytes, exclusive, json_bytes, name_in, publish, sha256sums
+from mnist_dvc.files import csv_bytes, exclusive, json_bytes, name_in, publish, sha256, sha256sums, write_atomically
 from mnist_dvc.model.weights import weights_bytes
 from mnist_dvc.report.console import ConsoleReport
-from mnist_dvc.report.tensorboard import TensorBoardReport
 from mnist_dvc.report.text import duration, per_cent
-from mnist_dvc.running.run import SNAPSHOT_EVERY, Beginning, Report, Trained, metrics_of, trained, warn
+from mnist_dvc.running.run import SNAPSHOT_EVERY, Beginning, Report, Trained, last_epoch, trained, warn
+from mnist_dvc.running.runs import mark_run, stamp, training_run
+from mnist_dvc.running.shown import tensorboard_report
 from mnist_dvc.training.checkpoint import checkpoint_bytes
-from mnist_dvc.training.events import HISTORY_COLUMNS, EpochRow
+from mnist_dvc.training.events import HISTORY_COLUMNS, EpochEnded, EpochRow, Started
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import Sequence
     from pathlib import Path
 
     from mnist_dvc.params import Params
     from mnist_dvc.paths import Paths
+    from mnist_dvc.training.events import Event
 
 __all__ = ["train"]
 
@@ -41,8 +43,7 @@ def train(params: Params, paths: Paths, *, fresh: bool = False, snapshot_every: 
     """
 
     def reports(beginning: Beginning) -> list[Report]:
-        run = _run(paths, beginning.network, beginning.began)
-        return [ConsoleReport(), TensorBoardReport(run, beginning.epochs_done, say=warn)]
+        return [ConsoleReport(), HistoryReport(paths.history), tensorboard_report(paths, beginning)]
 
     with (
         exclusive(paths.state, "mnist-dvc train"),
@@ -60,16 +61,38 @@ def train(params: Params, paths: Paths, *, fresh: bool = False, snapshot_every: 
         ) as done,
     ):
         written = _publish(done, params, paths)
-    _say_done(done, [*written, _run(paths, done.card.network, done.began)])
+    run = training_run(paths, done.card.network, params.train.seed, done.began)
+    mark_run(run, sha256(paths.model.read_bytes()), warn)
+    _say_done(done, [*written, run])
 
 
-def _run(paths: Paths, network: str, began: datetime) -> Path:
-    """The TensorBoard folder of a training."""
-    return paths.runs / f"{_stamp(began)}_{network}"
+class HistoryReport:
+    """Keeps history.csv at the epochs that are done, so that DVC and editors show a curve as it grows."""
+
+    def __init__(self, path: Path) -> None:
+        """``path`` is replaced after each epoch, whole."""
+        self._path = path
+        self._rows: list[EpochRow] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def handle(self, event: Event) -> None:
+        """Add the row of an epoch to those of earlier processes."""
+        match event:
+            case Started():
+                self._rows = list(event.history)
+            case EpochEnded():
+                self._rows.append(event.row)
+                write_atomically(self._path, history_csv(self._rows))
 
 
-def _stamp(began: datetime) -> str:
-    return f"{began:%Y%m%d_%H%M%S}"
+def history_csv(rows: Sequence[EpochRow]) -> bytes:
+    """The history as a table."""
+    return csv_bytes(HISTORY_COLUMNS, map(astuple, rows))
 
 
 def _publish(done: Trained, params: Params, paths: Paths) -> list[Path]:
@@ -86,10 +109,10 @@ def _publish(done: Trained, params: Params, paths: Paths) -> list[Path]:
     tracked = {
         paths.model: weights_bytes(state, done.card),
         paths.checkpoint: checkpoint,
-        paths.history: csv_bytes(HISTORY_COLUMNS, map(astuple, history)),
-        paths.train_metrics: json_bytes(metrics_of(done)),
+        paths.history: history_csv(history),
+        paths.train_metrics: json_bytes({"trained_on": done.card.dataset} | last_epoch(done)),
     }
-    dated = f"mnist_model_{_stamp(done.began)}_acc{_accuracy_in_name(history[-1])}.pth"
+    dated = f"mnist_model_{stamp(done.began)}_acc{_accuracy_in_name(history[-1])}.pth"
     sums = sha256sums({name_in(paths.sums, path): content for path, content in tracked.items()})
     outputs = tracked | {paths.sums: sums, paths.dated_checkpoints / dated: checkpoint}
     with done.inputs.publishing():

@@ -1,21 +1,27 @@
-"""A training as TensorBoard curves: one run directory, no sub-runs."""
+"""A training and its evaluation as TensorBoard shows them: one run directory, no sub-runs."""
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from torch.utils.tensorboard import SummaryWriter
+import torch
 
-from mnist_dvc.training.events import EpochEnded
+from mnist_dvc.data.arrays import SIDE
+from mnist_dvc.report.eventlog import EventLog
+from mnist_dvc.training.events import EpochEnded, Finished, Measured
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from mnist_dvc.metrics import Predictions
     from mnist_dvc.training.events import Event
 
-__all__ = ["TensorBoardReport"]
+__all__ = ["TensorBoardReport", "show_test"]
 
 LAYOUT = {
     "training against validation": {
@@ -23,59 +29,136 @@ LAYOUT = {
         "accuracy": ["Multiline", ["accuracy/train", "accuracy/val"]],
     }
 }
+METRICS = ("test/accuracy", "test/errors", "test/nll", "accuracy/val", "loss/val")
+"""What stands beside the params in the HPARAMS tab."""
+OF_A_STEP, OF_THE_TEST = "step/", "test/"
+HISTOGRAMS = 10
+"""Of each tensor, at most, spread over the epochs."""
 
 
 class TensorBoardReport:
-    """Writes the scalars of each epoch under their fixed tags; a context manager that closes the event file.
+    """Writes what a training tells; a context manager that closes the event file.
 
-    Curves are worth less than the training that they show: if the system refuses to write them, that is said once and
-    the training goes on without.
+    At the beginning: a card, the params, the graph and what the network is fed. Per step, of those that are measured:
+    loss, learning rate, gradient norm. Per epoch: the scalars under their fixed tags. Every few epochs: histograms of
+    the moving weights and of the gradients of the last step.
     """
 
-    def __init__(self, folder: Path, epochs_done: int = 0, *, say: Callable[[str], None]) -> None:
-        """``folder`` is this run's own; an event file carries the time and the host, so it is no tracked output.
+    def __init__(
+        self,
+        folder: Path,
+        model: nn.Module,
+        *,
+        fed_N1HW: Tensor,
+        params: Mapping[str, Any],
+        card: str,
+        epochs: int,
+        step: int = 0,
+        epochs_done: int = 0,
+        say: Callable[[str], None],
+    ) -> None:
+        """Begin the run in ``folder``, or go on with it.
 
-        ``epochs_done`` are in the folder already, from a process that was stopped; later ones that it may have written,
-        too, are hidden from readers, since they will be done again. ``say`` receives the words about a failure.
+        Args:
+            folder: of this run alone.
+            model: the network that is trained, on its way.
+            fed_N1HW: a few images as the network is fed them, in [0, 1].
+            params: by dotted key.
+            card: Markdown.
+            epochs: of the whole training.
+            step: steps done by earlier processes; what these may have written beyond is forgotten.
+            epochs_done: the same of epochs.
+            say: receives the words about a failure.
         """
-        self._say = say
-        self._writer: SummaryWriter | None = None
-        with self._giving_up():
-            self._writer = SummaryWriter(str(folder), purge_step=epochs_done + 1 if epochs_done else None)
-            self._writer.add_custom_scalars(LAYOUT)
 
-    @contextlib.contextmanager
-    def _giving_up(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            self._writer = None
-            self._say(f"no TensorBoard curves from here on: {error}")
+        def keep(tag: str, at: int) -> bool:
+            return at <= (step if tag.startswith(OF_A_STEP) else epochs_done)
+
+        self._log = EventLog(folder, keep=keep, say=say)
+        self._model = model
+        self._every = -(-epochs // HISTOGRAMS)
+        if not self._log.opened:
+            self._open(fed_N1HW, params, card)
+
+    def _open(self, fed_N1HW: Tensor, params: Mapping[str, Any], card: str) -> None:
+        with self._log.writing() as writer:
+            if writer is not None:
+                writer.add_custom_scalars(LAYOUT)
+                writer.add_text("card", card, 0)
+                writer.add_images("fed/distorted", fed_N1HW.clamp(0.0, 1.0), 0)
+        self._log.graph(self._model, torch.zeros(1, 1, SIDE, SIDE))
+        self._log.begin_session(params, METRICS)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._writer is not None:
-            with self._giving_up():
-                self._writer.close()
+    def __exit__(self, *details: object) -> None:
+        self._log.__exit__(*details)
 
     def handle(self, event: Event) -> None:
-        """Write an epoch's figures, flushed so that a running TensorBoard shows them; ignore other events."""
-        if self._writer is None or not isinstance(event, EpochEnded):
-            return
-        row = event.row
-        scalars = {
-            "loss/train": row.train_loss,
-            "loss/val": row.val_loss,
-            "accuracy/train": row.train_accuracy,
-            "accuracy/val": row.val_accuracy,
-            "lr": row.lr,
-            "throughput/images_per_second": event.images_per_second,
-            "grad_norm": event.gradient_norm,
-        }
-        with self._giving_up():
-            for tag, value in scalars.items():
-                if value is not None:
-                    self._writer.add_scalar(tag, value, row.epoch)
-            self._writer.flush()
+        """Write what ``event`` tells, flushed so that a running TensorBoard shows it."""
+        match event:
+            case Measured():
+                values = {"loss": event.loss, "lr": event.lr, "grad_norm": event.gradient_norm}
+                self._log.scalars({f"{OF_A_STEP}{name}": value for name, value in values.items()}, event.step)
+            case EpochEnded():
+                self._log.scalars(_scalars(event), event.row.epoch)
+                if event.row.epoch % self._every == 0:
+                    self._histograms(event.row.epoch)
+            case Finished():
+                self._log.end_session()
+
+    def _histograms(self, epoch: int) -> None:
+        named = list(self._model.named_parameters())
+        self._log.histograms("weights", named, epoch)
+        self._log.histograms("gradients", ((name, parameter.grad) for name, parameter in named), epoch)
+
+
+def _scalars(event: EpochEnded) -> dict[str, float | None]:
+    row = event.row
+    return {
+        "loss/train": row.train_loss,
+        "loss/val": row.val_loss,
+        "accuracy/train": row.train_accuracy,
+        "accuracy/val": row.val_accuracy,
+        "lr": row.lr,
+        "throughput/images_per_second": event.images_per_second,
+        "grad_norm": event.gradient_norm,
+    }
+
+
+def show_test(
+    folder: Path,
+    step: int,
+    *,
+    scores: Mapping[str, float],
+    predictions: Predictions,
+    pictures: Mapping[str, bytes],
+    features_MD: Tensor,
+    images_NHW: NDArray[np.uint8],
+    say: Callable[[str], None],
+) -> None:
+    """Write what an evaluation came to into the run of its training, in place of what an earlier one wrote.
+
+    Args:
+        folder: of the run.
+        step: epochs of the training.
+        scores: by name.
+        predictions: of all N test images.
+        pictures: PNG bytes by name.
+        features_MD: what the last layer was given for the first M of them.
+        images_NHW: the images.
+        say: receives the words about a failure.
+    """
+    with EventLog(folder, keep=lambda tag, _: not tag.startswith(OF_THE_TEST), say=say) as log:
+        log.scalars({f"{OF_THE_TEST}{name}": value for name, value in scores.items()}, step)
+        for name, png in pictures.items():
+            log.picture(f"{OF_THE_TEST}{name}", png, step)
+        with log.writing() as writer:
+            for digit, probabilities_N in enumerate(predictions.probabilities_NK.T):
+                if writer is not None:
+                    right_N = predictions.labels_N == digit
+                    writer.add_pr_curve(f"{OF_THE_TEST}digit_{digit}", right_N, probabilities_N, step)
+        shown = len(features_MD)
+        images_M1HW = torch.from_numpy(images_NHW[:shown]).unsqueeze(1).float() / 255.0
+        log.projector("test_digits", features_MD, predictions.labels_N[:shown], images_M1HW, step)

@@ -21,6 +21,7 @@ from mnist_dvc.model.weights import Card
 from mnist_dvc.randomness import generator
 from mnist_dvc.running.inputs import Inputs
 from mnist_dvc.running.interruption import Interruption
+from mnist_dvc.running.measuring import measured
 from mnist_dvc.running.resumable import ResumableTraining
 from mnist_dvc.runtime import choose_device, choose_precision, provenance, set_up
 from mnist_dvc.training.engine import Job, Training
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
     Networks = Mapping[str, Callable[[float], nn.Module]]
 
-__all__ = ["SNAPSHOT_EVERY", "Beginning", "Report", "Trained", "metrics_of", "trained", "warn"]
+__all__ = ["SNAPSHOT_EVERY", "Beginning", "Report", "Trained", "last_epoch", "trained", "warn"]
 
 SNAPSHOT_EVERY = 30.0
 """Seconds; at most so much work is lost with a process that is killed."""
@@ -61,12 +62,22 @@ class Report(Protocol):
 class Beginning:
     """What a report may want to know before the first event.
 
-    ``began`` is when the first process of the training did, in local time; ``epochs_done`` are those of earlier ones.
+    ``began`` is when the first process of the training did, in local time; ``step`` and ``epochs_done`` are what
+    earlier ones did. What ``job`` holds changes with each step.
     """
 
-    network: str
+    params: Params
+    job: Job
+    card: Card
+    inputs: Inputs
     began: datetime
+    step: int
     epochs_done: int
+
+    @property
+    def network(self) -> str:
+        """The name of what is trained."""
+        return self.params.model.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +157,11 @@ def trained(
         loaded = time.perf_counter() - clock
         resumable = ResumableTraining(training, snapshots, interruption, snapshot_every=snapshot_every)
         resumable.restore()
-        beginning = Beginning(params.model.name, resumable.began, training.epochs_done)
-        finished = _follow(resumable.events(), reports(beginning))
+        card = _card(params, job, digits, inputs)
+        beginning = Beginning(params, job, card, inputs, resumable.began, training.step, training.epochs_done)
+        finished = _follow(measured(resumable.events(), training, job), reports(beginning))
         _refuse_without_answers(finished.model, job.digits)
-        yield Trained(
-            finished, _card(params, job, digits, inputs), loaded + resumable.seconds, resumable.began, inputs, digits
-        )
+        yield Trained(finished, card, loaded + resumable.seconds, resumable.began, inputs, digits)
         resumable.finish()
 
 
@@ -209,13 +219,10 @@ def _refuse_without_answers(model: nn.Module, digits: Digits) -> None:
         )
 
 
-def metrics_of(done: Trained) -> dict[str, Any]:
+def last_epoch(done: Trained) -> dict[str, Any]:
     """The last epoch's figures; nothing that depends on the clock, so that a rerun writes the same bytes."""
     row = done.finished.history[-1]
     figures: dict[str, Any] = {
-        "dataset": done.card.dataset,
-        "network": done.card.network,
-        "parameters": done.card.parameters,
         "epochs": row.epoch,
         "train_loss": row.train_loss,
         "train_accuracy": row.train_accuracy,

@@ -16,7 +16,8 @@ from mnist_dvc.model import NETWORKS, TEACHERS, check_name
 from mnist_dvc.model.weights import weights_bytes
 from mnist_dvc.report.console import ConsoleReport
 from mnist_dvc.report.text import duration, per_cent
-from mnist_dvc.running.run import Trained, metrics_of, trained
+from mnist_dvc.running.run import Trained, last_epoch, trained
+from mnist_dvc.running.shown import tensorboard_report
 from mnist_dvc.runtime import machine
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def _training(
             teaching=teaching or paths.teaching,
             state=state,
             outputs=[folder / METRICS],
-            reports=lambda _: [ConsoleReport()],
+            reports=lambda beginning: [ConsoleReport(), tensorboard_report(paths, beginning)],
             networks=networks,
         ) as done,
     ):
@@ -108,7 +109,8 @@ def _training(
 
 def _publish(folder: Path, params: Params, done: Trained, scored: dict[str, Any]) -> None:
     """Write what a trial leaves behind; without its metrics it is none."""
-    result = {"seed": params.train.seed} | metrics_of(done) | scored
+    about = {"dataset": done.card.dataset, "network": done.card.network, "parameters": done.card.parameters}
+    result = {"seed": params.train.seed} | about | last_epoch(done) | scored
     threads = done.card.provenance["threads"]
     timing = {"train_seconds": round(done.seconds, 3), "threads": threads, "machine": machine()}
     outputs = {

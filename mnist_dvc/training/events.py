@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["HISTORY_COLUMNS", "EpochEnded", "EpochRow", "Event", "Finished", "Started", "Stepped"]
+__all__ = ["HISTORY_COLUMNS", "EpochEnded", "EpochRow", "Event", "Finished", "Measured", "Started", "Stepped"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +54,16 @@ class Stepped:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """After some of the steps, evenly spaced: what that one came to, the norm before it was clipped."""
+
+    step: int
+    loss: float
+    lr: float
+    gradient_norm: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EpochEnded:
     """After each epoch and its validation: the row, and what depends on the clock or interests a curve only."""
 
@@ -72,4 +82,4 @@ class Finished:
     history: tuple[EpochRow, ...]
 
 
-Event = Started | Stepped | EpochEnded | Finished
+Event = Started | Stepped | Measured | EpochEnded | Finished

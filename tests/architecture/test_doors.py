@@ -82,7 +82,7 @@ DOORS: dict[str, tuple[Callable[[str], list[str]], set[str], str]] = {
     "pictures": (uses("PIL"), {"image.py"}, "from PIL import Image"),
     "TensorBoard": (
         uses("tensorboard", "torch.utils.tensorboard", "tensorboardX"),
-        {"report/tensorboard.py"},
+        {"report/eventlog.py"},
         "import torch.utils.tensorboard as tb",
     ),
     "matplotlib": (

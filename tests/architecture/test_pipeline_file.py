@@ -171,7 +171,8 @@ def test_the_section_checks_can_fail() -> None:
 
 
 def test_the_section_check_looks_at_what_stages_share_and_at_no_other_stage() -> None:
-    shared = {f"mnist_dvc/running/{name}.py" for name in ("inputs", "interruption", "resumable", "run")}
+    running = ("inputs", "interruption", "measuring", "resumable", "run", "runs", "shown")
+    shared = {f"mnist_dvc/running/{name}.py" for name in running}
     assert files_with_params("train") == {"mnist_dvc/pipeline/train.py"} | shared
     assert sections_read((ROOT / "mnist_dvc/running/run.py").read_text(encoding="utf-8")) == {"model", "train"}
 
@@ -211,9 +212,12 @@ def test_metrics_plots_and_model_are_outputs_of_a_stage() -> None:
     assert sources <= MADE.keys()
 
 
-def test_metrics_and_digests_stay_in_git_and_the_rest_in_the_cache() -> None:
+def test_reports_and_digests_stay_in_git_and_the_rest_in_the_cache() -> None:
+    """What people look at is there in every clone and at every commit."""
     uncached = {name for name, said in MADE.items() if not said.get("cache", True)}
-    assert uncached == {*PIPELINE["metrics"], "models/SHA256SUMS", "models/model.onnx.sha256"}
+    reports = {name for name in MADE if name.startswith("reports/")}
+    assert uncached == {*reports, "models/SHA256SUMS", "models/model.onnx.sha256"}
+    assert reports >= {*PIPELINE["metrics"]}
 
 
 def fleeting(pipeline: dict[str, Any]) -> list[str]:

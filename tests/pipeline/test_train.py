@@ -3,7 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -13,6 +13,7 @@ from mnist_dvc.data.prepared import Prepared
 from mnist_dvc.errors import DataError, DeviceError, DivergedError, ParamsError
 from mnist_dvc.model.weights import read_model
 from mnist_dvc.pipeline.train import train
+from mnist_dvc.training import engine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +39,7 @@ def test_every_output_is_written_and_told(workspace: Paths, capsys: pytest.Captu
     assert all(name in printed for name in TRACKED)
     assert re.search(r"^Training completed\. Validation accuracy: \d+\.\d\d %  \(\d", printed, re.MULTILINE)
     (run,) = workspace.runs.iterdir()
-    assert re.fullmatch(r"\d{8}_\d{6}_compact", run.name)
+    assert re.fullmatch(r"\d{8}_\d{6}_compact_seed1", run.name)
 
 
 def test_metrics_and_history_tell_the_same_story(workspace: Paths) -> None:
@@ -47,9 +48,47 @@ def test_metrics_and_history_tell_the_same_story(workspace: Paths) -> None:
     assert list(rows[0]) == ["epoch", "train_loss", "val_loss", "train_accuracy", "val_accuracy", "lr"]
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     metrics = json.loads((workspace.root / "reports/train/metrics.json").read_text())
-    assert (metrics["dataset"], metrics["network"], metrics["parameters"]) == ("mnist", "compact", 19_706)
+    assert metrics["trained_on"] == "mnist"
     for key in ("train_loss", "val_loss", "train_accuracy", "val_accuracy"):
         assert float(rows[-1][key]) == metrics[key]
+
+
+def test_history_grows_by_whole_rows(workspace: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[str]] = []
+    validate = engine._validate
+
+    def look(*arguments: Any) -> tuple[float, float]:
+        seen.append([row["epoch"] for row in read_csv(workspace.history)] if workspace.history.exists() else [])
+        return validate(*arguments)
+
+    monkeypatch.setattr(engine, "_validate", look)
+    train(params(epochs=3), workspace)
+    assert seen == [[], ["1"], ["1", "2"]]
+    assert [row["epoch"] for row in read_csv(workspace.history)] == ["1", "2", "3"]
+
+
+def test_queued_experiment_leaves_its_run_where_it_was_called(
+    workspace: Paths, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DVC removes the copy that it runs the experiment in."""
+    called_in = tmp_path_factory.mktemp("workspace")
+    monkeypatch.setenv("DVC_ROOT", str(called_in))
+    monkeypatch.setenv("DVC_EXP_NAME", "wavy/bogs")
+    train(params(), workspace)
+    (run,) = (called_in / "runs").iterdir()
+    assert re.fullmatch(r"\d{8}_\d{6}_compact_seed1_wavy-bogs", run.name)
+    assert len(list((called_in / "checkpoints").iterdir())) == 1
+    assert not (workspace.root / "runs").exists()
+    assert not (workspace.root / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("root", ["", "nowhere", "."])
+def test_without_another_workspace_the_run_stays_here(
+    workspace: Paths, monkeypatch: pytest.MonkeyPatch, root: str
+) -> None:
+    monkeypatch.chdir(workspace.root)
+    monkeypatch.setenv("DVC_ROOT", root)
+    assert workspace.runs == workspace.root / "runs"
 
 
 def test_checkpoint_holds_state_history_and_accuracy_under_both_names(workspace: Paths) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -72,7 +73,7 @@ def test_signal_stops_after_the_step_and_the_next_run_goes_on(
     with pytest.raises(StoppedError, match=rf"stopped by \S+ after step {step}; the same command goes on") as caught:
         train(params(), workspace)
     assert caught.value.exit_code == 128 + number
-    assert tracked(workspace) == {}
+    assert tracked(workspace).keys() <= {"history.csv"}  # which grows
     capsys.readouterr()
     stop_after(0)
     train(params(), workspace)
@@ -223,27 +224,39 @@ def test_divergence_keeps_the_last_good_snapshot(workspace: Paths, monkeypatch: 
     with pytest.raises(DivergedError, match="step 9 of 14"):
         train(params(), workspace, snapshot_every=0.0)
     assert [path.name for path in snapshots(workspace)] == ["step-000000007.snapshot", "step-000000008.snapshot"]
-    assert tracked(workspace) == {}
+    assert tracked(workspace).keys() <= {"history.csv"}  # which grows
 
 
-def curves(workspace: Paths) -> list[int]:
+def curves(workspace: Paths) -> tuple[list[int], list[tuple[int, float]]]:
+    """The epochs that have a point, and the steps with theirs."""
     (run,) = workspace.runs.iterdir()
     events = EventAccumulator(str(run)).Reload()
-    return [event.step for event in events.Scalars("loss/train")]
+    points = [(event.step, event.value) for event in events.Scalars("step/loss")]
+    return [event.step for event in events.Scalars("loss/train")], points
 
 
-def test_curves_go_on_in_the_same_run_without_a_step_twice(workspace: Paths, stop_after: Arm) -> None:
+def test_curves_go_on_in_the_same_run_without_a_step_twice(
+    workspace: Paths, stop_after: Arm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(params(epochs=4), workspace)
+    whole = curves(workspace)
+    assert whole[0] == [1, 2, 3, 4]
+    assert [step for step, _ in whole[1]] == list(range(1, 29))
+    shutil.rmtree(workspace.runs)
+    shutil.rmtree(workspace.dated_checkpoints)
+    monkeypatch.setenv("DVC_EXP_NAME", "first-name")
     stop_after(16)
     with pytest.raises(StoppedError):
         train(params(epochs=4), workspace)
     stop_after(0)
+    monkeypatch.setenv("DVC_EXP_NAME", "another-name")
     train(params(epochs=4), workspace)
-    assert curves(workspace) == [1, 2, 3, 4]
+    assert curves(workspace) == whole
     assert len(list(workspace.dated_checkpoints.iterdir())) == 1
 
 
 def test_epoch_that_is_done_twice_shows_once(workspace: Paths, stop_after: Arm) -> None:
-    """The newest snapshot is damaged, so an epoch whose curves are written already is trained again."""
+    """The newest snapshot is damaged, so steps and an epoch whose curves are written already are trained again."""
     stop_after(15)
     with pytest.raises(StoppedError):
         train(params(epochs=4), workspace)
@@ -253,7 +266,9 @@ def test_epoch_that_is_done_twice_shows_once(workspace: Paths, stop_after: Arm) 
     older.rename(older.with_name("step-000000099.snapshot"))
     stop_after(0)
     train(params(epochs=4), workspace)
-    assert curves(workspace) == [1, 2, 3, 4]
+    epochs, points = curves(workspace)
+    assert epochs == [1, 2, 3, 4]
+    assert [step for step, _ in points] == list(range(1, 29))
 
 
 def test_curves_that_cannot_be_written_do_not_stop_the_training(

@@ -75,7 +75,7 @@ def test_trial_writes_its_files_and_tells_the_result(workspace: Paths, capsys: p
     printed = capsys.readouterr().out
     assert "compact, seed 7: " in printed
     assert str(folder) in printed
-    assert sorted(path.name for path in workspace.root.iterdir()) == [".mnist_dvc", "data", "trials"]
+    assert sorted(path.name for path in workspace.root.iterdir()) == [".mnist_dvc", "data", "runs", "trials"]
 
 
 def test_metrics_of_a_trial_are_those_of_training_and_test(workspace: Paths) -> None:
