@@ -28,7 +28,8 @@ html_theme_options = {"source_repository": REPOSITORY, "source_branch": "main", 
 html_copy_source = html_show_copyright = False
 html_show_sphinx = False
 nitpicky = True
-linkcheck_ignore = [rf"{re.escape(REPOSITORY)}/"]  # files of this very commit, which may not be there yet; see `outside`
+# What `outside` makes are files of this very commit, which GitHub may not have yet.
+linkcheck_ignore = [rf"{re.escape(REPOSITORY)}/"]
 linkcheck_timeout = 20
 linkcheck_workers = 4
 

@@ -19,11 +19,11 @@ PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
 HEAD = """\
 # Params
 
-Every key of [params.yaml](../params.yaml), in its order. All must be there, and no other; a value is refused before any work, with these
-very words, if it is of another type or out of range. `dvc exp run -S train.epochs=3` changes one for a run ([dvc.md](dvc.md)). The files are read by
-the rules of YAML 1.2, as DVC reads them: `1e-3` is a number, `no` a text.
+Every key of [params.yaml](../params.yaml), in its order. All must be there, and no other; a value of another type or
+out of range is refused before any work, with these very words. `dvc exp run -S train.epochs=3` changes one for a run
+([dvc.md](dvc.md)). The file is read by the rules of YAML 1.2, as DVC reads it: `1e-3` is a number, `no` a text.
 
-This page is made of the classes in [mnist_dvc/params.py](../mnist_dvc/params.py) by `python docs/params_page.py`; a test compares."""
+This page is made of the classes in [mnist_dvc/params.py](../mnist_dvc/params.py) by `python docs/params_page.py`."""
 LINE = re.compile(r"^( *)(\w+): *([^#\n]*?) *(?:# (.*))?$", re.MULTILINE)
 
 

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 SHELLS = ("console", "bash", "sh", "shell", "shell-session", "zsh", "powershell", "")
 """Languages of a block that may hold commands; one without a language counts if a line begins with a prompt."""
-FENCE = re.compile(r"^(?P<fence>```+)(?P<language>[\w-]*)[^\n`]*\n(?P<body>.*?)^(?P=fence) *$", re.MULTILINE | re.DOTALL)
-MARK = re.compile(r"<!-- ((?:(?!-->).)+) -->\n*\Z", re.DOTALL)
-HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+FENCE = re.compile(r"^(?P<fence>```+)(?P<language>[\w-]*)[^\n`]*\n(?P<body>.*?)^(?P=fence) *$", re.M | re.S)
+MARK = re.compile(r"<!-- ((?:(?!-->).)+) -->\n*\Z", re.S)
+HEADING = re.compile(r"^#+ (.+)$", re.M)
+PROMPT = re.compile(r"^\$ ", re.M)
 
 
 class Block(NamedTuple):
@@ -44,7 +45,7 @@ def blocks(text: str, page: str = "page.md") -> Iterator[Block]:
     """All blocks of ``text`` that hold commands."""
     for match in FENCE.finditer(text):
         before = text[: match.start()]
-        if match["language"] not in SHELLS or not (match["language"] or re.search(r"^\$ ", match["body"], re.MULTILINE)):
+        if match["language"] not in SHELLS or not (match["language"] or PROMPT.search(match["body"])):
             continue
         headings = HEADING.findall(FENCE.sub("", before))
         mark = MARK.search(before)

@@ -14,7 +14,7 @@ from mnist_dvc.params import param_keys
 SCRIPT = ROOT / "docs/params_page.py"
 PAGE = (ROOT / "docs/params.md").read_text(encoding="utf-8")
 COMMITTED = (ROOT / "params.yaml").read_text(encoding="utf-8")
-RENEW = "docs/params.md is not what mnist_dvc/params.py and params.yaml say: python docs/params_page.py > docs/params.md"
+RENEW = "docs/params.md is not what the params classes and params.yaml say: python docs/params_page.py > docs/params.md"
 
 
 def made(text: str) -> str:
