@@ -20,6 +20,7 @@ author = "The mnist_dvc developers"
 extensions = ["myst_parser"]
 source_suffix = {".md": "markdown"}
 myst_heading_anchors = 4
+highlight_language = "text"
 html_theme = "furo"
 html_title = "mnist_dvc"
 html_static_path = ["static"]

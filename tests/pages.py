@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 SHELLS = ("console", "bash", "sh", "shell", "shell-session", "zsh", "powershell", "")
 """Languages of a block that may hold commands; one without a language counts if a line begins with a prompt."""
-FENCE = re.compile(r"^(?P<fence>```+)(?P<language>[\w-]*)[^\n`]*\n(?P<body>.*?)^(?P=fence) *$", re.M | re.S)
-MARK = re.compile(r"<!-- ((?:(?!-->).)+) -->\n*\Z", re.S)
-HEADING = re.compile(r"^#+ (.+)$", re.M)
-PROMPT = re.compile(r"^\$ ", re.M)
+FENCE = re.compile(r"(?ms)^(?P<fence>```+)(?P<language>[\w-]*)[^\n`]*\n(?P<body>.*?)^(?P=fence) *$")
+MARK = re.compile(r"<!-- ((?:(?!-->).)+) -->\n*\Z", re.DOTALL)
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+PROMPT = re.compile(r"^\$ ", re.MULTILINE)
 
 
 class Block(NamedTuple):
