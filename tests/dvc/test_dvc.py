@@ -77,7 +77,8 @@ def test_experiment_changes_a_param_and_can_be_compared(repository: Repository) 
     assert repository.metrics("train")["epochs"] == 3
     changed = json.loads(repository.dvc("metrics", "diff", "--json"))
     assert changed["reports/train/metrics.json"]["epochs"] == {"old": 2, "new": 3, "diff": 1}
-    assert json.loads(repository.dvc("params", "diff", "--json"))["params.yaml"]["train.epochs"] == {"old": 2, "new": 3}
+    changed = json.loads(repository.dvc("params", "diff", "--json"))
+    assert changed["params.yaml"]["train.epochs"] == {"old": 2, "new": 3, "diff": 1}
     shown = repository.dvc("exp", "show", "--only-changed", "--md")
     assert "three" in shown
     plots = repository.dvc("plots", "show")
