@@ -267,6 +267,18 @@ def minimums(session: nox.Session) -> None:
     session.run("pytest", *WORKERS, *session.posargs)
 
 
+@session(default=False)
+def docs(session: nox.Session) -> None:
+    """The site in build/docs, links checked: half a minute; `-- --links` asks the network about those to elsewhere."""
+    session.install(*pins(session), *group("docs"))
+    strict = ("sphinx-build", "--quiet", "--fail-on-warning", "--keep-going", "--nitpicky", "--fresh-env")
+    asked = "--links" in session.posargs
+    session.run(*strict, *(word for word in session.posargs if word != "--links"), "docs", "build/docs")
+    if asked:
+        session.run("sphinx-build", "--builder=linkcheck", "docs", "build/links")
+    session.log(f"open {Path('build/docs/index.html').resolve().as_uri()}")
+
+
 # What ships
 
 

@@ -77,7 +77,9 @@ def test_experiment_changes_a_param_and_can_be_compared(repository: Repository) 
     assert repository.metrics("train")["epochs"] == 3
     changed = json.loads(repository.dvc("metrics", "diff", "--json"))
     assert changed["reports/train/metrics.json"]["epochs"] == {"old": 2, "new": 3, "diff": 1}
-    shown = repository.dvc("exp", "show", "--md")
+    changed = json.loads(repository.dvc("params", "diff", "--json"))
+    assert changed["params.yaml"]["train.epochs"] == {"old": 2, "new": 3, "diff": 1}
+    shown = repository.dvc("exp", "show", "--only-changed", "--md")
     assert "three" in shown
     plots = repository.dvc("plots", "show")
     assert "index.html" in plots
@@ -85,6 +87,9 @@ def test_experiment_changes_a_param_and_can_be_compared(repository: Repository) 
     assert all(title in page for title in ("Loss", "Accuracy", "Test images", "confusion.png", "mistakes.png"))
     repository.restore()
     assert "up to date" in repository.dvc("status")
+    repository.dvc("exp", "apply", "three")
+    assert repository.metrics("train")["epochs"] == 3
+    repository.restore()
 
 
 def test_queued_experiment_uses_the_data_of_the_workspace(repository: Repository) -> None:
