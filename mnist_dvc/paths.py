@@ -83,6 +83,11 @@ class Paths:
         return self.root / "reports/train/metrics.json"
 
     @property
+    def metrics(self) -> Path:
+        """The figures that runs are compared by: few, so that DVC's tables have room for what made them differ."""
+        return self.root / "reports/metrics.json"
+
+    @property
     def test_report(self) -> Path:
         """Folder of the test metrics, predictions and figures."""
         return self.root / "reports/test"

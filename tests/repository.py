@@ -51,7 +51,7 @@ class Repository:
             f"GIT_{who}_{what}": "tester@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
         }
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        return os.environ | identity | {"PATH": path, "PYTHONPATH": "", "DVC_NO_ANALYTICS": "1", "COLUMNS": "250"}
+        return os.environ | identity | {"PATH": path, "PYTHONPATH": "", "DVC_NO_ANALYTICS": "1"}
 
     def git(self, *arguments: str) -> str:
         """Run git, which takes params for unchanged that DVC has edited within the second of its last look at them.
@@ -62,15 +62,15 @@ class Repository:
         os.utime(self.folder / "params.yaml", (tick, tick))
         return self.run("git", *arguments)
 
-    def dvc(self, *arguments: str, within: str = "") -> str:
-        return self.run("dvc", *arguments, within=within)
+    def dvc(self, *arguments: str, within: str = "", columns: int = 250) -> str:
+        return self.run("dvc", *arguments, within=within, columns=columns)
 
-    def run(self, *command: str, within: str = "") -> str:
+    def run(self, *command: str, within: str = "", columns: int = 250) -> str:
         """What ``command`` printed, run in the folder ``within``; there, too, with this copy's package."""
         result = subprocess.run(
             command,
             cwd=self.folder / within,
-            env=self.environment | {"PYTHONPATH": str(self.folder) if within else ""},
+            env=self.environment | {"PYTHONPATH": str(self.folder) if within else "", "COLUMNS": str(columns)},
             capture_output=True,
             text=True,
             check=False,

@@ -6,7 +6,7 @@ import csv
 import io
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -24,6 +24,7 @@ from mnist_dvc.running.runs import run_of_model
 from mnist_dvc.training.events import HISTORY_COLUMNS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from mnist_dvc.params import Params
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["evaluate"]
 
 METRICS = "metrics.json"
+COMPARED = ("accuracy", "errors", "nll", "dataset", "parameters")
 SHOWN = 1_000
 """Test images in TensorBoard's projector."""
 LARGEST_HISTORY = 2 * 2**20
@@ -70,8 +72,9 @@ def _evaluate(params: Params, paths: Paths) -> None:
         "mistakes.png": mistakes_figure(test.images_NHW, predictions, chosen.mistakes),
         METRICS: json_bytes(result),
     }
+    written = {paths.test_report / name: content for name, content in outputs.items()}
     with taken.inputs.publishing():
-        publish({paths.test_report / name: content for name, content in outputs.items()}, paths.test_report / METRICS)
+        publish(written | {paths.metrics: json_bytes(_compared(result, history))}, paths.test_report / METRICS)
     run = run_of_model(paths, taken.sha256)
     if run is not None:
         some = Digits(digits.images_N1HW[:SHOWN], digits.labels_N[:SHOWN])
@@ -90,6 +93,13 @@ def _evaluate(params: Params, paths: Paths) -> None:
         f"{result['images']:,} images; 95 % interval {per_cent(result['accuracy_low'])} to "
         f"{per_cent(result['accuracy_high'])})  ->  {paths.test_report}"
     )
+
+
+def _compared(result: Mapping[str, Any], history: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    """What of an evaluation and the training before it stands in DVC's tables."""
+    told = {name: result[name] for name in COMPARED}
+    validation = history.get("val_accuracy")
+    return told if validation is None else told | {"val_accuracy": validation[-1]}
 
 
 def _predict(model: torch.nn.Module, test: Digits, batch_size: int, where: Path) -> Predictions:

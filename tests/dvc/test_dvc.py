@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from repository import Repository, Repro
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mnist_dvc.files import write_atomically
 
@@ -69,17 +70,20 @@ def test_forced_repro_gives_the_same_bytes(repository: Repository) -> None:
 def test_metrics_show_names_the_data_set(repository: Repository) -> None:
     table = repository.dvc("metrics", "show")
     assert "mnist-5k" in table
-    assert "accuracy_high" in table
+    assert "val_accuracy" in table
 
 
 def test_experiment_changes_a_param_and_can_be_compared(repository: Repository) -> None:
     repository.dvc("exp", "run", "--name", "three", "--set-param", "train.epochs=3")
     assert repository.metrics("train")["epochs"] == 3
     changed = json.loads(repository.dvc("metrics", "diff", "--json"))
-    assert changed["reports/train/metrics.json"]["epochs"] == {"old": 2, "new": 3, "diff": 1}
+    assert changed["reports/metrics.json"]["nll"]["diff"] != 0
     changed = json.loads(repository.dvc("params", "diff", "--json"))
     assert changed["params.yaml"]["train.epochs"] == {"old": 2, "new": 3, "diff": 1}
-    shown = repository.dvc("exp", "show", "--only-changed", "--md")
+    shown = repository.dvc("exp", "show", "--only-changed", "--no-pager", columns=120)
+    (header,) = [line for line in shown.splitlines() if "Experiment" in line]
+    expected = ["Experiment", "Created", "accuracy", "errors", "nll", "val_accuracy", "train.epochs"]
+    assert header.split()[: len(expected)] == expected  # digests of what stages depend on follow
     assert "three" in shown
     plots = repository.dvc("plots", "show")
     assert "index.html" in plots
@@ -114,9 +118,24 @@ def test_queued_experiment_uses_the_data_of_the_workspace(repository: Repository
         if experiment["name"] == "queued"
     ]
     metrics = queued["data"]["metrics"]
-    assert metrics["reports/test/metrics.json"]["data"]["dataset"] == "mnist-5k"
-    assert metrics["reports/train/metrics.json"]["data"]["epochs"] == 1
+    assert metrics["reports/metrics.json"]["data"]["dataset"] == "mnist-5k"
+    (run,) = (repository.folder / "runs").glob("*_compact_seed1_queued")
+    assert "test/accuracy" in EventAccumulator(str(run)).Reload().Tags()["scalars"]
+    dated = {path.name.removeprefix("mnist_model_")[:15] for path in (repository.folder / "checkpoints").iterdir()}
+    assert run.name[:15] in dated
     assert repository.git("status", "--porcelain") == ""
+
+
+def test_clone_without_a_cache_shows_metrics_and_plots(repository: Repository, tmp_path: Path) -> None:
+    """What people look at is in git, at every commit."""
+    clone = tmp_path / "clone"
+    repository.git("clone", "--quiet", str(repository.folder), str(clone))
+    told = repository.dvc("plots", "show", within=str(clone))
+    assert "index.html" in told
+    page = (clone / "dvc_plots/index.html").read_text()
+    assert all(title in page for title in ("Loss", "Accuracy", "Test images", "confusion.png", "mistakes.png"))
+    assert "mnist-5k" in repository.dvc("metrics", "show", within=str(clone))
+    repository.dvc("plots", "diff", "HEAD~1", "HEAD", within=str(clone))
 
 
 def test_changed_code_reruns_what_depends_on_it(repository: Repository) -> None:
