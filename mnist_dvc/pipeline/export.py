@@ -95,7 +95,8 @@ def _export(params: Params, paths: Paths) -> None:
         publish(outputs, sums)
     print(
         f"Exported {taken.card.network}: {len(content) / 1000:.1f} KB, opset {params.export.opset}, same answers and "
-        f"logits within {comparison.largest_difference:.1e} of PyTorch's on {len(digits):,} training images  ->  {paths.onnx}"
+        f"logits within {comparison.largest_difference:.1e} of PyTorch's on {len(digits):,} training images  ->  "
+        f"{paths.onnx}"
     )
 
 
