@@ -346,7 +346,7 @@ SCORES: dict[str, tuple[Callable[[Paths], object], str]] = {
     ),
     "on other digits": (
         lambda paths: write_scores(paths, PARAMETERS, "mnist-5k"),
-        "dataset: got mnist-5k, expected mn",
+        "dataset: got mnist-5k, expected m",
     ),
 }
 
