@@ -363,6 +363,16 @@ def test_no_card_is_written_without_the_scores_of_the_model(published: Paths, wh
 
 
 @pytest.mark.usefixtures("converted_before")
+def test_card_and_metrics_of_the_same_run_are_the_same_bytes(published: Paths) -> None:
+    written = []
+    for _ in range(2):
+        export(params(), published)
+        written.append((published.model_card.read_bytes(), published.export_metrics.read_bytes()))
+        published.model_card.unlink()
+    assert written[0] == written[1]
+
+
+@pytest.mark.usefixtures("converted_before")
 def test_card_tells_of_this_run(published: Paths) -> None:
     export(params(), published)
     card = published.model_card.read_text(encoding="utf-8")
