@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Logits = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    Logits = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 __all__ = ["BEST", "Answer", "Classifier", "load"]
 
@@ -48,7 +48,7 @@ class Classifier:
     """A network that is ready to answer, on the CPU."""
 
     def __init__(self, logits: Logits, where: Path) -> None:
-        """``logits`` takes images (N, 1, 28, 28), float32 in [0, 1], to (N, 10); ``where`` names it in messages."""
+        """``logits`` takes images (N, 1, 28, 28), uint8 from 0 to 255, to (N, 10); ``where`` names it in messages."""
         self._logits = logits
         self._where = where
 
@@ -67,7 +67,7 @@ class Classifier:
         """Probabilities (N, 10) of images as MNIST has them: (N, 28, 28), light ink on a dark ground.
 
         Args:
-            images_NHW: uint8 from 0 to 255, or floating point from 0 to 1.
+            images_NHW: uint8 from 0 to 255, or floating point from 0 to 1, which is rounded to these 256 levels.
 
         Raises:
             DataError: ``images_NHW`` has another shape, type or range.
@@ -86,8 +86,8 @@ class Classifier:
         return probabilities_NK
 
 
-def _pixels(images_NHW: NDArray[np.uint8] | NDArray[np.floating]) -> NDArray[np.float32]:
-    """What the networks take: (N, 1, 28, 28), float32 in [0, 1].
+def _pixels(images_NHW: NDArray[np.uint8] | NDArray[np.floating]) -> NDArray[np.uint8]:
+    """What the networks take: (N, 1, 28, 28), uint8 from 0 to 255.
 
     Raises:
         DataError: as :meth:`Classifier.probabilities`.
@@ -95,12 +95,13 @@ def _pixels(images_NHW: NDArray[np.uint8] | NDArray[np.floating]) -> NDArray[np.
     if images_NHW.ndim != 3 or images_NHW.shape[1:] != (SIDE, SIDE):  # noqa: PLR2004  (N, H, W)
         raise DataError("images", "shape", got=images_NHW.shape, expected=f"(N, {SIDE}, {SIDE})")
     if images_NHW.dtype == np.uint8:
-        return images_NHW[:, None].astype(np.float32) / np.float32(255)
+        return images_NHW[:, None].astype(np.uint8, copy=False)
     if not np.issubdtype(images_NHW.dtype, np.floating):
         raise DataError("images", "type", got=images_NHW.dtype, expected="uint8, or floating point")
     if not ((images_NHW >= 0) & (images_NHW <= 1)).all():  # NaN is not, either
         raise DataError("images", "values", got="some outside of it", expected="0 to 1, or uint8 from 0 to 255")
-    return images_NHW[:, None].astype(np.float32)
+    levels_N1HW: NDArray[np.uint8] = np.rint(images_NHW[:, None] * 255.0).astype(np.uint8)
+    return levels_N1HW
 
 
 def load(model: str | os.PathLike[str] = BEST) -> Classifier:
@@ -136,8 +137,9 @@ def _logits_in_torch(path: Path) -> Logits:
     model.to(memory_format=torch.channels_last)
 
     @torch.no_grad()
-    def logits(images_N1HW: NDArray[np.float32]) -> NDArray[np.float32]:
-        logits_NK: NDArray[np.float32] = model(normalise(torch.from_numpy(images_N1HW))).numpy()
+    def logits(images_N1HW: NDArray[np.uint8]) -> NDArray[np.float32]:
+        pixels_N1HW = images_N1HW.astype(np.float32)
+        logits_NK: NDArray[np.float32] = model(normalise(torch.from_numpy(pixels_N1HW).div_(255.0))).numpy()
         return logits_NK
 
     return logits

@@ -1,4 +1,4 @@
-"""A network as the bytes of an ONNX file that takes pixels in [0, 1]."""
+"""A network as the bytes of an ONNX file that takes pixels as they are, 0 to 255."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ __all__ = ["onnx_bytes", "properties_of"]
 
 
 class _FromPixels(nn.Module):
-    """The normalisation is part of the file, so that who uses it need not know of it."""
+    """What turns pixels into network input is part of the file, so that who uses it need not know of it."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, images_N1HW: Tensor) -> Tensor:
-        """(N, 1, 28, 28), float32 in [0, 1], to logits (N, 10)."""
-        logits_NK: Tensor = self.network(normalise(images_N1HW.clone()))
+        """(N, 1, 28, 28), uint8 from 0 to 255, to logits (N, 10), by the operations of ``Digits``."""
+        logits_NK: Tensor = self.network(normalise(images_N1HW.float().div_(255.0)))
         return logits_NK
 
 
 def onnx_bytes(model: nn.Module, opset: int, properties: Mapping[str, str]) -> bytes:
     """``model`` in evaluation mode as an ONNX file: same weights, properties and versions, same bytes.
 
-    Its input ``images`` is (N, 1, 28, 28), float32 from 0, background, to 1, ink, for any N; its output ``logits`` is
+    Its input ``images`` is (N, 1, 28, 28), uint8 from 0, background, to 255, ink, for any N; its output ``logits`` is
     (N, 10), float32.
 
     Args:
@@ -51,7 +51,7 @@ def onnx_bytes(model: nn.Module, opset: int, properties: Mapping[str, str]) -> b
         opset: version of the ONNX operators, 18 to 23.
         properties: what the file says of itself, beside its own SHA-256.
     """
-    sample_N1HW = torch.zeros(2, 1, SIDE, SIDE)
+    sample_N1HW = torch.zeros(2, 1, SIDE, SIDE, dtype=torch.uint8)
     with _quiet():
         program = torch.onnx.export(
             _FromPixels(model).eval(),

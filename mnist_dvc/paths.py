@@ -42,6 +42,11 @@ class Paths:
         return self.root / "models/model.onnx"
 
     @property
+    def model_card(self) -> Path:
+        """What the model files are, for people and for model hubs."""
+        return self.root / "models/README.md"
+
+    @property
     def checkpoint(self) -> Path:
         """The full training checkpoint, a PyTorch file."""
         return self.root / "models/checkpoint.pth"
@@ -91,6 +96,16 @@ class Paths:
     def test_report(self) -> Path:
         """Folder of the test metrics, predictions and figures."""
         return self.root / "reports/test"
+
+    @property
+    def test_metrics(self) -> Path:
+        """The scores on the test images."""
+        return self.test_report / "metrics.json"
+
+    @property
+    def export_metrics(self) -> Path:
+        """How close the ONNX file comes to the model."""
+        return self.root / "reports/export/metrics.json"
 
     @property
     def state(self) -> Path:

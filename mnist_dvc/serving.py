@@ -28,6 +28,7 @@ _SEAL = re.compile(rb"\n\x06sha256\x12\x40([0-9a-f]{64})")
 LARGEST = 2**20
 """Bytes; the reference network takes 92,000."""
 EXPECTED = "the ONNX file that `export` writes"
+INPUT_TYPE = "tensor(uint8)"
 LOG_FATAL = 4
 """Level of onnxruntime's log from which on it prints; what is an error to us we say ourselves."""
 
@@ -48,8 +49,8 @@ class OnnxModel:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         return cls(session, session.get_modelmeta().custom_metadata_map)
 
-    def logits(self, images_N1HW: NDArray[np.float32], batch_size: int) -> NDArray[np.float32]:
-        """Logits (N, 10) of images in [0, 1], ``batch_size`` at a time."""
+    def logits(self, images_N1HW: NDArray[np.uint8], batch_size: int) -> NDArray[np.float32]:
+        """Logits (N, 10) of images (N, 1, 28, 28), 0 to 255, ``batch_size`` at a time."""
         parts = range(0, len(images_N1HW), batch_size)
         run = self.session.run
         return np.concatenate([run([OUTPUT], {INPUT: images_N1HW[at : at + batch_size]})[0] for at in parts])
@@ -60,7 +61,7 @@ def read_onnx(path: Path) -> OnnxModel:
 
     Raises:
         ArtifactError: the file is missing, not to the byte what ``export`` wrote, another one than the digest beside it
-            says, or not a network of ours.
+            says, not a network of ours, or one that takes other pixels, as files of earlier versions do.
     """
     content = read_regular(path, LARGEST, ArtifactError, EXPECTED)
     refuse_other_digest(path, content)
@@ -69,7 +70,11 @@ def read_onnx(path: Path) -> OnnxModel:
         raise ArtifactError(path, "digest", got="none", expected=EXPECTED)
     refuse_broken_seal(path, content, seal[1].decode())
     try:
-        return OnnxModel.of(content)
+        model = OnnxModel.of(content)
     except Exception as error:  # onnxruntime's errors have no base of their own
         told = str(error).partition("\n")[0][:80]
         raise ArtifactError(path, "network", got=told, expected=EXPECTED) from error
+    (taken,) = model.session.get_inputs()
+    if taken.type != INPUT_TYPE:
+        raise ArtifactError(path, "input", got=taken.type, expected=f"{INPUT_TYPE}; run `export` again")
+    return model

@@ -21,12 +21,15 @@ from mnist_dvc.data.arrays import LabelledImages
 from mnist_dvc.data.prepared import DIGITS
 from mnist_dvc.data.sources import IdxFile
 from mnist_dvc.data.splits import RawDigits
+from mnist_dvc.files import json_bytes
 from mnist_dvc.params import AugmentParams, DataParams, EvaluateParams, ExportParams, ModelParams, Params, TrainParams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
+
+    from mnist_dvc.paths import Paths
 
 posix = pytest.mark.skipif(os.name == "nt", reason="signals, forks and full devices are POSIX")
 ROOT = Path(__file__).resolve().parents[1]
@@ -123,6 +126,14 @@ def write_params(folder: Path, sections: dict[str, dict[str, Any]] | None = None
 def augment_params(**changes: float) -> AugmentParams:
     """No distortion but for those given."""
     return AugmentParams(**({"rotation": 0.0, "shift": 0.0, "scale": 0.0, "shear": 0.0, "elastic": 0.0} | changes))
+
+
+def write_scores(paths: Paths, parameters: int, dataset: str = "mnist") -> None:
+    """Metrics as ``evaluate`` writes them, of a network with so many ``parameters``."""
+    told = {"dataset": dataset, "accuracy": 0.97, "errors": 3, "images": 100, "accuracy_low": 0.9148}
+    told |= {"accuracy_high": 0.9938, "nll": 0.1, "brier": 0.05, "ece": 0.01, "parameters": parameters}
+    paths.test_metrics.parent.mkdir(parents=True, exist_ok=True)
+    paths.test_metrics.write_bytes(json_bytes(told))
 
 
 def remove_split(folder: Path, name: str) -> None:

@@ -64,8 +64,25 @@ def test_released_networks_differ_so_the_test_above_can_fail() -> None:
 
 def test_bytes_and_fractions_mean_the_same() -> None:
     classifier = load()
-    fractions_NHW = IMAGES_NHW / 255
-    np.testing.assert_allclose(classifier.probabilities(IMAGES_NHW), classifier.probabilities(fractions_NHW), atol=1e-6)
+    for kind in (np.float64, np.float32, np.float16):
+        fractions_NHW: NDArray[Any] = (IMAGES_NHW / 255).astype(kind)
+        in_bytes, in_fractions = classifier.probabilities(IMAGES_NHW), classifier.probabilities(fractions_NHW)
+        np.testing.assert_array_equal(in_bytes, in_fractions)
+
+
+@pytest.mark.parametrize("file", [released_onnx("compact"), released_weights("compact")], ids=["onnx", "torch"])
+def test_layout_of_an_array_does_not_matter(file: Path) -> None:
+    """A view that is turned, mirrored or not to be written to, as it comes from other libraries."""
+    classifier = load(file)
+    turned_NHW, mirrored_NHW = IMAGES_NHW.transpose(0, 2, 1), IMAGES_NHW[:, ::-1, ::-1]
+    kept_NHW = IMAGES_NHW.copy()
+    kept_NHW.flags.writeable = False
+    for view_NHW in (turned_NHW, mirrored_NHW, kept_NHW):
+        expected_NK = classifier.probabilities(view_NHW.copy(order="C"))
+        np.testing.assert_allclose(classifier.probabilities(view_NHW), expected_NK, atol=1e-6)
+    straight_NK = classifier.probabilities(IMAGES_NHW)
+    for view_NHW in (turned_NHW, mirrored_NHW):  # so the loop above can fail
+        assert not np.allclose(classifier.probabilities(view_NHW), straight_NK, atol=1e-6)
 
 
 def test_answers_do_not_depend_on_the_company() -> None:

@@ -33,6 +33,7 @@ EXTRA = (
     "safetensors",
     "mlxtend",
     "dvc",
+    "jinja2",
 )
 WITHOUT = "import sys\nsys.modules.update(dict.fromkeys({!r}))\nfrom mnist_dvc.cli import main\nmain()"
 """A module that is None in there is one that is not installed."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-IMAGES_N1HW = np.random.default_rng(0).random((7, 1, 28, 28), dtype=np.float32)
+IMAGES_N1HW = np.random.default_rng(0).integers(0, 256, (7, 1, 28, 28), dtype=np.uint8)
 
 
 def network() -> nn.Module:
@@ -46,7 +46,7 @@ def test_it_answers_as_pytorch_does_whatever_the_batch(tmp_path: Path, exported:
     path = tmp_path / "model.onnx"
     path.write_bytes(exported)
     model = read_onnx(path)
-    expected_NK = network()(normalise(torch.from_numpy(IMAGES_N1HW.copy()))).detach().numpy()
+    expected_NK = network()(normalise(torch.from_numpy(IMAGES_N1HW) / 255)).detach().numpy()
     for size in (1, 3, 100):
         np.testing.assert_allclose(model.logits(IMAGES_N1HW, size), expected_NK, atol=1e-4)
     assert model.properties["network"] == "compact-1k"
@@ -81,6 +81,24 @@ def test_a_network_that_the_runtime_refuses_is_refused_in_one_line(tmp_path: Pat
     with pytest.raises(ArtifactError, match="model.onnx: network: got") as caught:
         read_onnx(tmp_path / "model.onnx")
     assert "\n" not in str(caught.value)
+
+
+def taking(element: int, exported: bytes) -> bytes:
+    """``exported`` with another type of pixels, as earlier versions wrote it."""
+    proto = onnx.load_from_string(exported)
+    proto.graph.input[0].type.tensor_type.elem_type = element
+    content: bytes = proto.SerializeToString(deterministic=True)
+    return resealed(content)
+
+
+def test_file_that_takes_other_pixels_is_refused(tmp_path: Path, exported: bytes) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(taking(onnx.TensorProto.FLOAT, exported))
+    words = r"model.onnx: input: got tensor\(float\), expected tensor\(uint8\); run `export` again"
+    with pytest.raises(ArtifactError, match=words):
+        read_onnx(path)
+    path.write_bytes(taking(onnx.TensorProto.UINT8, exported))
+    assert read_onnx(path).logits(IMAGES_N1HW, 7).shape == (7, 10)
 
 
 @pytest.mark.parametrize("kind", sorted(NO_FILES.keys() - {"circle"}))

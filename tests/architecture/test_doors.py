@@ -97,7 +97,8 @@ DOORS: dict[str, tuple[Callable[[str], list[str]], set[str], str]] = {
     ),
     "torchvision": (uses("torchvision"), {"data/sources.py"}, "from torchvision.datasets import MNIST"),
     "DVC": (uses("dvc"), set(), "import dvc.api"),
-    "YAML": (uses("ruamel", "yaml"), {"params.py"}, "import yaml"),
+    "YAML": (uses("ruamel", "yaml"), {"params.py", "report/model_card.py"}, "import yaml"),
+    "templates": (uses("jinja2"), {"report/model_card.py"}, "from jinja2 import Environment"),
     "generators": (
         uses("torch.Generator"),
         {"randomness.py"},

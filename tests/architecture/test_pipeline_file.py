@@ -36,6 +36,16 @@ def imported_files(stage: str) -> set[str]:
     return {module_file(module) for module in GRAPH.find_upstream_modules(entry) | {entry}}
 
 
+def templates_of(files: set[str]) -> set[str]:
+    """The templates that these files name, relative to the folder of each."""
+    return {
+        (Path(file).parent / node.value).as_posix()
+        for file in files
+        for node in ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.endswith(".j2")
+    }
+
+
 def modules_in(folder: str) -> set[str]:
     """What depending on ``folder`` means, but for the ``__init__.py`` that makes it a package."""
     return {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).glob("*.py")} - {f"{folder}/__init__.py"}
@@ -68,7 +78,8 @@ def reason(name: str, files: set[str]) -> str:
 @pytest.mark.parametrize("stage", STAGES)
 def test_stage_depends_on_exactly_the_code_it_imports(stage: str) -> None:
     listed = [name for name in STAGES[stage]["deps"] if name.startswith("mnist_dvc/")]
-    wrong = corrections(listed, imported_files(stage))
+    files = imported_files(stage)
+    wrong = corrections(listed, files | templates_of(files))
     assert wrong == [], "\n".join([f"dvc.yaml, deps of {stage}:", *wrong])
 
 
@@ -118,6 +129,13 @@ def test_the_import_graph_sees_indirect_imports() -> None:
     assert "mnist_dvc/data/idx.py" in imported_files("prepare")
     assert "mnist_dvc/training/engine.py" not in imported_files("prepare")
     assert "mnist_dvc/cli.py" not in imported_files("train")
+
+
+def test_templates_are_seen_where_they_are_named_and_nowhere_else() -> None:
+    named = templates_of({"mnist_dvc/report/model_card.py", "mnist_dvc/report/text.py"})
+    assert named == {"mnist_dvc/report/templates/model_card.md.j2"}
+    every = {path.relative_to(ROOT).as_posix() for path in (ROOT / "mnist_dvc").rglob("*.j2")}
+    assert templates_of({path.relative_to(ROOT).as_posix() for path in (ROOT / "mnist_dvc").rglob("*.py")}) == every
 
 
 def test_no_folder_of_the_package_lies_in_another() -> None:
@@ -212,11 +230,11 @@ def test_metrics_plots_and_model_are_outputs_of_a_stage() -> None:
     assert sources <= MADE.keys()
 
 
-def test_reports_and_digests_stay_in_git_and_the_rest_in_the_cache() -> None:
+def test_reports_digests_and_model_card_stay_in_git_and_the_rest_in_the_cache() -> None:
     """What people look at is there in every clone and at every commit."""
     uncached = {name for name, said in MADE.items() if not said.get("cache", True)}
     reports = {name for name in MADE if name.startswith("reports/")}
-    assert uncached == {*reports, "models/SHA256SUMS", "models/model.onnx.sha256"}
+    assert uncached == {*reports, "models/SHA256SUMS", "models/model.onnx.sha256", "models/README.md"}
     assert reports >= {*PIPELINE["metrics"]}
 
 

@@ -76,7 +76,7 @@ def test_inference_against_plain_pytorch(
 ) -> None:
     """The benchmark is ONNX Runtime, on the CPU whatever the device is: `export` writes for it, `predict` asks it."""
     plain = initialised(name).to(device)
-    pixels, pixels_N1HW = PIXELS_N1HW.numpy(), PIXELS_N1HW.to(device)
+    pixels, pixels_N1HW = (PIXELS_N1HW * 255).to(torch.uint8).numpy(), PIXELS_N1HW.to(device)
     precision = choose_precision("auto", device)
     dtype = getattr(torch, precision)
     lean = folded(plain).to(dtype).to(memory_format=torch.channels_last)

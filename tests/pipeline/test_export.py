@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,12 +13,12 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from helpers import params, params_of, raw_digits, remove_split
+from helpers import params, params_of, remove_split, write_scores
 from ruamel.yaml import YAML
+from torch import nn
 
-from mnist_dvc.data.digits import normalise
-from mnist_dvc.data.prepared import Prepared, write_prepared
-from mnist_dvc.data.splits import split
+from mnist_dvc.data.digits import Digits
+from mnist_dvc.data.prepared import Prepared
 from mnist_dvc.errors import ArtifactError, DataError
 from mnist_dvc.files import own_sums, sha256, sha256sums
 from mnist_dvc.model import NETWORKS
@@ -32,11 +33,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
-    from torch import nn
 
     from mnist_dvc.params import Params
 
 RIGHT = OnnxModel.logits
+PARAMETERS = 19_000
 every_network = pytest.mark.parametrize("name", NETWORKS)
 
 
@@ -51,9 +52,10 @@ def network(name: str, seed: int = 0) -> nn.Module:
 
 
 def publish(paths: Paths, name: str = "compact", seed: int = 0) -> None:
-    """Put a network where ``train`` puts it, with its digest beside it."""
+    """Put a network where ``train`` puts it, with its digest beside it, and scores where ``evaluate`` puts them."""
     prepared = Prepared.open(paths.prepared)
-    card = Card(name, 19_000, prepared.dataset, prepared.digest, {})
+    card = Card(name, PARAMETERS, prepared.dataset, prepared.digest, {"torch": "2.0", "threads": 1})
+    write_scores(paths, PARAMETERS, prepared.dataset)
     content = weights_bytes(network(name, seed).state_dict(), card)
     paths.model.parent.mkdir(exist_ok=True)
     paths.model.write_bytes(content)
@@ -81,16 +83,31 @@ def test_same_network_gives_the_same_bytes(exported: bytes) -> None:
     assert onnx_bytes(network("compact"), 18, {}) == exported
 
 
-def images(count: int) -> NDArray[np.float32]:
-    return np.random.default_rng(1).random((count, 1, 28, 28), dtype=np.float32)
+def images(count: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(1).integers(0, 256, (count, 1, 28, 28), dtype=np.uint8)
+
+
+def network_input(images_N1HW: NDArray[np.uint8]) -> torch.Tensor:
+    """As training and evaluation make it."""
+    labels_N = torch.zeros(len(images_N1HW), dtype=torch.int64)
+    ((input_N1HW, _),) = Digits(torch.from_numpy(images_N1HW), labels_N).chunks(len(images_N1HW))
+    return input_N1HW
+
+
+def test_every_pixel_is_normalised_to_the_same_bits_as_in_pytorch() -> None:
+    """A network that hands on what it is given; each of the 256 levels is in the image."""
+    images_N1HW = np.arange(784, dtype=np.int64).astype(np.uint8).reshape(1, 1, 28, 28)
+    got_NK = OnnxModel.of(onnx_bytes(nn.Flatten(), 18, {})).logits(images_N1HW, 1)
+    np.testing.assert_array_equal(got_NK, network_input(images_N1HW).flatten(1).numpy())
+    assert len(set(got_NK.ravel().tolist())) == 256
 
 
 def test_file_is_written_and_told(published: Paths, capsys: pytest.CaptureFixture[str]) -> None:
     export(params(), published)
     told = capsys.readouterr()
     kilobytes = published.onnx.stat().st_size / 1000
-    assert f"Exported compact: {kilobytes:.1f} KB, opset 18, logits within " in told.out
-    assert " of PyTorch's on 100 validation images  ->  " in told.out
+    assert f"Exported compact: {kilobytes:.1f} KB, opset 18, same answers and logits within " in told.out
+    assert " of PyTorch's on 300 training images  ->  " in told.out
     assert told.err == ""
 
 
@@ -115,7 +132,7 @@ def test_file_answers_as_the_model_does_for_any_number_of_images(workspace: Path
     for count in (1, 7, 250):
         images_N1HW = images(count)
         (got_NK,) = session.run(["logits"], {"images": images_N1HW})
-        expected_NK = model(normalise(torch.from_numpy(images_N1HW.copy()))).detach().numpy()
+        expected_NK = model(network_input(images_N1HW)).detach().numpy()
         assert (got_NK.dtype, got_NK.shape) == (np.float32, (count, 10))
         np.testing.assert_allclose(got_NK, expected_NK, atol=1e-5, rtol=1e-5)
 
@@ -223,7 +240,7 @@ def test_model_that_computes_no_numbers_is_refused(published: Paths) -> None:
 def off_by(shift_K: list[float], from_size: int) -> Callable[..., NDArray[np.float32]]:
     """onnxruntime, wrong for batches of at least ``from_size`` images."""
 
-    def logits(self: OnnxModel, images_N1HW: NDArray[np.float32], batch_size: int) -> NDArray[np.float32]:
+    def logits(self: OnnxModel, images_N1HW: NDArray[np.uint8], batch_size: int) -> NDArray[np.float32]:
         right_NK = RIGHT(self, images_N1HW, batch_size)
         return right_NK + np.array(shift_K, np.float32) if batch_size >= from_size else right_NK
 
@@ -235,7 +252,7 @@ def off_by(shift_K: list[float], from_size: int) -> Callable[..., NDArray[np.flo
     [
         ([0.01] * 10, "logits: got a difference of 0.01, expected at most 0.0001 from PyTorch's"),
         ([float("nan")] * 10, "logits: got a difference of nan|answers: got others"),
-        ([0.0] * 9 + [100.0], r"answers: got others than PyTorch's for \d+ of 100 images, expected the same"),
+        ([0.0] * 9 + [100.0], r"answers: got others than PyTorch's for \d+ of 300 images, expected the same"),
     ],
     ids=["logits", "NaN", "digits"],
 )
@@ -273,27 +290,98 @@ def test_network_with_a_fixed_number_of_images_is_found(published: Paths, monkey
     assert not published.onnx.exists()
 
 
-def test_test_images_are_never_read(published: Paths) -> None:
-    remove_split(published.prepared, "test")
+def test_test_and_validation_images_are_never_read(published: Paths) -> None:
+    for split_name in ("test", "validation"):
+        remove_split(published.prepared, split_name)
     export(params(), published)
     assert published.onnx.is_file()
 
 
-def test_validation_images_are_read_so_the_test_above_can_fail(published: Paths) -> None:
-    remove_split(published.prepared, "validation")
-    with pytest.raises(DataError, match="validation_images"):
+def test_training_images_are_read_so_the_test_above_can_fail(published: Paths) -> None:
+    remove_split(published.prepared, "train")
+    with pytest.raises(DataError, match="train_images"):
         export(params(), published)
 
 
-def test_training_images_serve_where_none_are_for_validation(
-    workspace: Paths, capsys: pytest.CaptureFixture[str]
-) -> None:
-    raw = raw_digits()
-    write_prepared(workspace.prepared, raw, split(raw, validation=0, seed=0), validation=0, seed=0)
-    publish(workspace)
-    remove_split(workspace.prepared, "test")
-    export(params(), workspace)
-    assert "on 400 train images" in capsys.readouterr().out
+@pytest.mark.usefixtures("converted_before")
+def test_first_images_are_compared_up_to_ten_thousand(published: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def logits(self: OnnxModel, images_N1HW: NDArray[np.uint8], batch_size: int) -> NDArray[np.float32]:
+        asked.append(images_N1HW)
+        return RIGHT(self, images_N1HW, batch_size)
+
+    assert stage.MOST_IMAGES == 10_000
+    monkeypatch.setattr(stage, "MOST_IMAGES", 70)
+    monkeypatch.setattr(OnnxModel, "logits", logits)
+    export(params(), published)
+    first_NHW = Prepared.open(published.prepared).read("train").images_NHW[:70]
+    assert [len(images_N1HW) for images_N1HW in asked] == [70, 70]
+    np.testing.assert_array_equal(asked[0][:, 0], first_NHW)
+
+
+@pytest.mark.usefixtures("converted_before")
+def test_metrics_tell_how_close_the_file_comes(published: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OnnxModel, "logits", off_by([0.0] * 9 + [0.03125], 250))
+    export(with_export(tolerance=0.1), published)
+    told = json.loads(published.export_metrics.read_bytes())
+    assert told.pop("largest_difference") == pytest.approx(0.03125, abs=1e-4)
+    assert told == {
+        "dataset": "mnist",
+        "network": "compact",
+        "images": 300,
+        "differing_answers": 0,
+        "bytes": published.onnx.stat().st_size,
+        "opset": 18,
+    }
+
+
+SCORES: dict[str, tuple[Callable[[Paths], object], str]] = {
+    "missing": (lambda paths: paths.test_metrics.unlink(), "file: got nothing, expected the metrics that `evaluate` w"),
+    "damaged": (lambda paths: paths.test_metrics.write_text('{"accuracy": 1'), "content: got damage"),
+    "without a figure": (lambda paths: paths.test_metrics.write_text('{"accuracy": 1.0}'), "content: got damage"),
+    "of another network": (
+        lambda paths: write_scores(paths, PARAMETERS + 1),
+        "parameters: got 19001, expected 19000, the model's; run `evaluate` again",
+    ),
+    "on other digits": (
+        lambda paths: write_scores(paths, PARAMETERS, "mnist-5k"),
+        "dataset: got mnist-5k, expected m",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", SCORES)
+@pytest.mark.usefixtures("converted_before")
+def test_no_card_is_written_without_the_scores_of_the_model(published: Paths, what: str) -> None:
+    change, message = SCORES[what]
+    change(published)
+    with pytest.raises(ArtifactError, match=f"metrics.json: {message}"):
+        export(params(), published)
+    assert not published.model_card.exists()
+    assert not published.onnx.exists()
+
+
+@pytest.mark.usefixtures("converted_before")
+def test_card_and_metrics_of_the_same_run_are_the_same_bytes(published: Paths) -> None:
+    written = []
+    for _ in range(2):
+        export(params(), published)
+        written.append((published.model_card.read_bytes(), published.export_metrics.read_bytes()))
+        published.model_card.unlink()
+    assert written[0] == written[1]
+
+
+@pytest.mark.usefixtures("converted_before")
+def test_card_tells_of_this_run(published: Paths) -> None:
+    export(params(), published)
+    card = published.model_card.read_text(encoding="utf-8")
+    assert "accuracy | 97.00 % |" in card
+    assert "| `learning_rate` | 0.02 |" in card
+    assert f"| `model.onnx` | `{sha256(published.onnx.read_bytes())}` |" in card
+    assert f"| `model.safetensors` | `{sha256(published.model.read_bytes())}` |" in card
+    export(params(learning_rate=0.03), published)
+    assert "| `learning_rate` | 0.03 |" in published.model_card.read_text(encoding="utf-8")
 
 
 def test_nothing_of_the_exporters_talk_is_let_through() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from helpers import params, read_csv
+from helpers import params, read_csv, write_scores
 from killing import tracked
 
 from mnist_dvc.cli import _report_unexpected
@@ -131,9 +131,9 @@ def test_evaluation_on_the_cpu_agrees_with_the_device(trained: Paths, device: to
 
 
 def test_export_agrees_with_the_device(trained: Paths, device: torch.device) -> None:
+    write_scores(trained, read_model(trained.model)[1].parameters)
     export(params_on(device), trained)
-    images_NHW = Prepared.open(trained.prepared).read("test").images_NHW
-    images_N1HW = images_NHW[:, None].astype(np.float32) / np.float32(255)
+    images_N1HW = Prepared.open(trained.prepared).read("test").images_NHW[:, None]
     logits_NK = read_onnx(trained.onnx).logits(images_N1HW, 64)
     np.testing.assert_allclose(logits_NK, answers(trained, device), atol=1e-3)
     assert not np.allclose(logits_NK, answers(trained, device, seed=1), atol=0.1)

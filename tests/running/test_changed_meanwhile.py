@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from asking import plant
-from helpers import blobs, params, write_params
+from helpers import blobs, params, write_params, write_scores
 from killing import tracked
 
 from mnist_dvc.data.prepared import Prepared, write_prepared
@@ -47,7 +47,7 @@ LAST_WORK: dict[str, tuple[Any, str]] = {
     "teacher": (running, "_refuse_without_answers"),
     "teach": (asking, "teaching_bytes"),
     "evaluate": (evaluating, "confusion_figure"),
-    "export": (exporting, "_difference"),
+    "export": (exporting, "_compare"),
     "summary": (summing, "summarise"),
 }
 """What each stage does last before it publishes."""
@@ -100,6 +100,7 @@ def ready(stage: str, workspace: Paths) -> None:
     write_params(workspace.root, sections={"data": {"source": "sample"}}, epochs=1)
     if stage in ("evaluate", "export"):
         run("train", workspace)
+        write_scores(workspace, 19_706)
     elif stage == "summary":
         run("trial", workspace)
     elif stage == "teach":
@@ -108,7 +109,7 @@ def ready(stage: str, workspace: Paths) -> None:
 
 def results(workspace: Paths) -> dict[Path, str | None]:
     """Every file that a stage could publish, with its digest."""
-    kinds = {".json", ".safetensors", ".npz", ".png", ".csv", ".onnx", ".pth", ".sha256"}
+    kinds = {".json", ".md", ".safetensors", ".npz", ".png", ".csv", ".onnx", ".pth", ".sha256"}
     found = (path for path in workspace.root.rglob("*") if path.suffix in kinds or path.name == "SHA256SUMS")
     return {path: file_sha256(path) for path in found if workspace.state not in path.parents}
 
@@ -182,7 +183,28 @@ def test_file_replaced_while_a_stage_works(workspace: Paths, meanwhile: Meanwhil
     assert results(workspace) | {path: before[path]} == before
 
 
-@pytest.mark.parametrize("stage", ["prepare", "trial", "teach", "evaluate"])
+def test_scores_replaced_while_export_works(workspace: Paths, meanwhile: Meanwhile) -> None:
+    ready("export", workspace)
+    before = results(workspace)
+    del before[workspace.test_metrics]
+    meanwhile("export", lambda: write_scores(workspace, 19_706, dataset="another"))
+    with pytest.raises(MnistDvcError, match=r"metrics\.json: content: got another, expected the one that was read"):
+        run("export", workspace)
+    assert before.items() <= results(workspace).items()
+    assert not workspace.model_card.exists()
+
+
+def test_recipe_edited_while_export_works(workspace: Paths, meanwhile: Meanwhile) -> None:
+    """The model card tells it."""
+    ready("export", workspace)
+    before = results(workspace)
+    meanwhile("export", lambda: write_params(workspace.root, sections={"data": {"source": "sample"}}, epochs=3))
+    with pytest.raises(MnistDvcError, match=r"params\.yaml: train\.epochs: got 3, expected 1, as it was read"):
+        run("export", workspace)
+    assert results(workspace) == before
+
+
+@pytest.mark.parametrize("stage", ["prepare", "trial", "teach", "evaluate", "export"])
 def test_rewriting_the_same_disturbs_no_stage(workspace: Paths, meanwhile: Meanwhile, stage: str) -> None:
     """The twin of the tests above: it is the change that is refused, not that somebody wrote."""
     ready(stage, workspace)
