@@ -8,9 +8,11 @@ import json
 import os
 import re
 import socket
+import struct
 import subprocess
 import sys
 import threading
+import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from PIL import Image, ImageDraw
@@ -24,11 +26,20 @@ if TYPE_CHECKING:
 
     from starlette.applications import Starlette
 
-__all__ = ["Reply", "asked", "drawn", "ended", "process", "requested", "thread"]
+__all__ = ["BOMB", "Reply", "asked", "drawn", "ended", "process", "requested", "thread"]
 
 LINE = re.compile(r"Draw at http://127\.0\.0\.1:(\d+) \(Ctrl-C ends\)\n")
 BYTES = {"content-type": "application/octet-stream"}
 TIMEOUT = 60
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+_HEADER = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
+BOMB = b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", _HEADER) + _chunk(b"IDAT", zlib.compress(b"")) + _chunk(b"IEND", b"")
+"""A hundred bytes that say they are 3,600 million pixels."""
 
 
 class Reply(NamedTuple):

@@ -12,6 +12,7 @@ import webbrowser
 from typing import TYPE_CHECKING
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from mnist_dvc.classifier import load
 from mnist_dvc.demo.app import application
@@ -100,7 +101,7 @@ def server(app: Starlette) -> Server:
         uvicorn.Config(
             app,
             loop="asyncio",
-            http="h11",  # reads what a refused upload still sends, so that its sender hears of the refusal
+            http=H11Protocol,  # reads what a refused upload still sends, so that its sender hears of the refusal
             ws="none",
             lifespan="off",
             log_config=None,

@@ -12,6 +12,7 @@ const happened = [];
 let version = 0; // of the paper
 let offers = 0; // of files; an older one is not waited for
 let pen = null; // the pointer that draws
+let asking = false;
 
 const shown = () => happened.slice(Math.max(happened.findLastIndex((one) => one.anew), 0));
 const isEmpty = () => !shown().some((one) => one.points || one.file);
@@ -35,18 +36,23 @@ function picture() {
   return sent.convertToBlob({ type: "image/png" });
 }
 
-let asking = false;
-
 // One question at a time, and the next one about the paper as it is then: so answers never fall behind the pen.
 async function ask() {
   if (asking) return;
   asking = true;
+  attend();
   for (let asked = null; asked !== version && !isEmpty(); ) {
     asked = version;
     const told = await answerTo(await picture());
     if (!isEmpty()) show(told);
   }
   asking = false;
+  attend();
+}
+
+// An answer is read out once it is one to all that was drawn.
+function attend() {
+  part.answer.ariaBusy = pen !== null || asking;
 }
 
 function changed() {
@@ -117,8 +123,9 @@ function paint() {
   for (const { points, preview } of shown()) {
     if (preview) sheet.drawImage(preview, 0, 0);
     if (!points) continue;
+    const [[x, y]] = points;
     sheet.beginPath();
-    sheet.moveTo(...points[0]);
+    sheet.moveTo(x + 0.1, y); // a line of no length would leave no dot
     points.forEach((point) => sheet.lineTo(...point));
     sheet.stroke();
   }
@@ -159,7 +166,6 @@ part.paper.addEventListener("pointerdown", (event) => {
   event.preventDefault();
   pen = event.pointerId;
   part.paper.setPointerCapture(pen);
-  part.answer.ariaBusy = "true"; // it is read out once the pen is lifted
   offers += 1;
   happened.push({ anew: !shown().every((one) => one.points), points: points(event) });
   changed();
@@ -175,7 +181,7 @@ for (const end of ["pointerup", "pointercancel"]) {
   part.paper.addEventListener(end, (event) => {
     if (event.pointerId !== pen) return;
     pen = null;
-    part.answer.ariaBusy = "false";
+    attend();
   });
 }
 
