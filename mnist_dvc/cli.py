@@ -33,7 +33,7 @@ PROGRAM = "mnist-dvc"
 EXIT_MISSING, EXIT_INTERNAL, EXIT_IO = 69, 70, 74
 PRINTING = ("predict", "summary")
 """Commands whose product is what they print; the others write files, and outlive the console."""
-EXTRAS = dict.fromkeys(("anyio", "h11", "starlette", "uvicorn"), "demo")
+EXTRAS = dict.fromkeys(("anyio", "click", "h11", "idna", "starlette", "uvicorn"), "demo")
 """The extra that brings a package, where that is not `train`."""
 OUT_OF_MEMORY = ("DefaultCPUAllocator: ", "could not create a primitive", "could not create a memory")
 

@@ -95,7 +95,7 @@ def test_other_commands_say_what_to_install_and_end_in_69(home: Path, arguments:
     assert {path for path in home.rglob("*") if path.is_file()} == before
 
 
-@pytest.mark.parametrize("package", ["starlette", "uvicorn", "anyio", "h11"])
+@pytest.mark.parametrize("package", ["starlette", "uvicorn", "anyio", "click", "h11"])
 def test_demo_names_its_own_extra(home: Path, package: str) -> None:
     result = run(home, "demo", missing=(*EXTRA, package))
     assert (result.returncode, result.stdout) == (69, "")

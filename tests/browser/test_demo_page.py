@@ -233,6 +233,8 @@ def test_photo_is_chosen_dropped_and_pasted(page: Page, tmp_path: Path) -> None:
     page.settled("7")
     page.draw(DIGITS[1])  # on the photo, which gives way to it
     page.settled("1")
+    page.press(Keys.CONTROL, "z")
+    page.settled("7")
     assert browsing.console_errors(page.browser) == []
 
 
