@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import io
 import json
 import os
 import re
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from starlette.applications import Starlette
 
-__all__ = ["BOMB", "Reply", "asked", "drawn", "ended", "process", "requested", "thread"]
+__all__ = ["BOMB", "Reply", "asked", "drawn", "encoded", "ended", "process", "requested", "thread", "uploading"]
 
 LINE = re.compile(r"Draw at http://127\.0\.0\.1:(\d+) \(Ctrl-C ends\)\n")
 BYTES = {"content-type": "application/octet-stream"}
@@ -111,3 +112,20 @@ def drawn(side: int = 280) -> Image.Image:
     stroke = [(x * side // 10, y * side // 10) for x, y in ((3, 2), (7, 2), (5, 8))]
     ImageDraw.Draw(picture).line(stroke, fill=(17, 17, 17), width=side // 12)
     return picture
+
+
+def encoded(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    """A picture as the bytes of a file."""
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+def uploading(port: int, announced: int, sent: bytes) -> http.client.HTTPConnection:
+    """A connection in the midst of a picture of which more bytes are announced than sent."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+    connection.putrequest("POST", "/answer")
+    connection.putheader("content-type", "image/png")
+    connection.putheader("content-length", str(announced))
+    connection.endheaders(sent)
+    return connection

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import io
 from typing import TYPE_CHECKING, Any
 
 import demos
@@ -26,9 +25,7 @@ STROKES = 50
 def test_strokes_of_the_demo(benchmark: Any, device: torch.device, tmp_path: Path) -> None:
     """Fifty questions one after another, as a page asks them, against the same work without server and socket."""
     only_on_the_cpu(device, "the demo answers by ONNX Runtime on the CPU")
-    file = io.BytesIO()
-    demos.drawn().save(file, "PNG")
-    drawing, classifier = file.getvalue(), load("compact")
+    drawing, classifier = demos.encoded(demos.drawn()), load("compact")
 
     def here() -> None:
         for _ in range(STROKES):
