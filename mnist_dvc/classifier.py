@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mnist_dvc.image import Picture
+
     Logits = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 __all__ = ["BEST", "Answer", "Classifier", "load"]
@@ -59,9 +61,16 @@ class Classifier:
             ImageError: the file is missing, damaged, or shows no digit.
             ArtifactError: the network computes no numbers.
         """
-        found = read_picture(Path(picture))
-        (probabilities_K,) = self.probabilities(found.pixels_HW[None]).tolist()
-        return Answer(int(np.argmax(probabilities_K)), tuple(probabilities_K), found.inverted)
+        return self.answer(read_picture(Path(picture)))
+
+    def answer(self, picture: Picture) -> Answer:
+        """The digit in a picture that was read already.
+
+        Raises:
+            ArtifactError: the network computes no numbers.
+        """
+        (probabilities_K,) = self.probabilities(picture.pixels_HW[None]).tolist()
+        return Answer(int(np.argmax(probabilities_K)), tuple(probabilities_K), picture.inverted)
 
     def probabilities(self, images_NHW: NDArray[np.uint8] | NDArray[np.floating]) -> NDArray[np.float64]:
         """Probabilities (N, 10) of images as MNIST has them: (N, 28, 28), light ink on a dark ground.

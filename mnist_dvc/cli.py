@@ -33,6 +33,8 @@ PROGRAM = "mnist-dvc"
 EXIT_MISSING, EXIT_INTERNAL, EXIT_IO = 69, 70, 74
 PRINTING = ("predict", "summary")
 """Commands whose product is what they print; the others write files, and outlive the console."""
+EXTRAS = dict.fromkeys(("anyio", "click", "h11", "idna", "starlette", "uvicorn"), "demo")
+"""The extra that brings a package, where that is not `train`."""
 OUT_OF_MEMORY = ("DefaultCPUAllocator: ", "could not create a primitive", "could not create a memory")
 
 app = typer.Typer(
@@ -45,6 +47,14 @@ app = typer.Typer(
 
 ParamsOption = Annotated[Path, typer.Option("--params", metavar="FILE", help="The params file.")]
 DEFAULT_PARAMS = Path("params.yaml")
+ModelOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--model",
+        metavar="FILE",
+        help="A trained model (.onnx, .safetensors, .pth) or a released one (compact, reference); else models/'s.",
+    ),
+]
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001  (typer passes it so)
@@ -136,14 +146,7 @@ def predict(
         list[str],
         typer.Argument(metavar="PATH", help="Picture files, folders of them, or - for one on standard input."),
     ],
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            "--model",
-            metavar="FILE",
-            help="A trained model (.onnx, .safetensors, .pth) or a released one (compact, reference); else models/'s.",
-        ),
-    ] = None,
+    model: ModelOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object per line instead of a table.")] = False,
 ) -> None:
     """Tell which digits pictures show; what cannot be read gets its line, too, and ends in 65."""
@@ -152,6 +155,21 @@ def predict(
 
     with _until_nobody_reads():
         run(pictures, model or published_model(Paths()), as_json=as_json)
+
+
+@app.command()
+def demo(
+    *,
+    model: ModelOption = None,
+    host: Annotated[str, typer.Option(metavar="NAME", help="Another one may let others in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="0 takes any that is free.")] = 8028,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only tell where the page is.")] = False,
+) -> None:
+    """Draw digits in the browser and see what the network answers; Ctrl-C ends it, in 0."""
+    from mnist_dvc.demo.server import demo as run
+    from mnist_dvc.pipeline.predict import published_model
+
+    run(model or published_model(Paths()), host=host, port=port, browser=not no_browser)
 
 
 @contextlib.contextmanager
@@ -285,8 +303,9 @@ def _report_unexpected(error: Exception) -> int:
     """Tell what a library threw: something that is not installed, no memory, or else a defect of ours."""
     package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if package not in ("", "mnist_dvc"):
-        told = f'{package}: got no such package, expected the extra "train": python -m pip install "{PROGRAM}[train]"'
-        return _report(told, EXIT_MISSING)
+        extra = EXTRAS.get(package, "train")
+        told = f'got no such package, expected the extra "{extra}": python -m pip install "{PROGRAM}[{extra}]"'
+        return _report(f"{package}: {told}", EXIT_MISSING)
     if _is_out_of_memory(error):
         words = str(error).partition("\n")[0] or type(error).__name__
         return _report(f"out of memory ({words}); a smaller batch_size in the params needs less", EXIT_IO)

@@ -39,7 +39,9 @@ def test_help_shows_every_option(tmp_path: Path, arguments: list[str]) -> None:
     result = command(*arguments, cwd=tmp_path)
     assert result.returncode == 0
     expected = (
-        ["prepare", "train", "evaluate", "export", "summary", "predict"] if arguments == ["--help"] else ["--params"]
+        ["prepare", "train", "evaluate", "export", "summary", "predict", "demo"]
+        if arguments == ["--help"]
+        else ["--params"]
     )
     assert all(part in result.stdout for part in expected)
 

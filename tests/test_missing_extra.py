@@ -1,8 +1,9 @@
-"""The base package without the extra `train`: what works, and in which words the rest says what it needs."""
+"""The base package without its extras: what works, and in which words the rest says what it needs."""
 
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -93,6 +94,20 @@ def test_other_commands_say_what_to_install_and_end_in_69(home: Path, arguments:
     assert line.startswith("mnist-dvc: ")
     assert line.endswith(': got no such package, expected the extra "train": python -m pip install "mnist-dvc[train]"')
     assert {path for path in home.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("package", ["starlette", "uvicorn", "anyio", "click", "h11"])
+def test_demo_names_its_own_extra(home: Path, package: str) -> None:
+    result = run(home, "demo", missing=(*EXTRA, package))
+    assert (result.returncode, result.stdout) == (69, "")
+    words = 'got no such package, expected the extra "demo": python -m pip install "mnist-dvc[demo]"'
+    assert result.stderr == f"mnist-dvc: {package}: {words}\n"
+
+
+def test_demo_needs_no_other_extra_so_the_test_above_can_fail(home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = run(home, "demo", "--port", str(taken.getsockname()[1]))
+    assert (result.returncode, "in use" in result.stderr) == (74, True)
 
 
 def test_commands_get_further_where_the_extra_is_there_so_the_test_above_can_fail(home: Path) -> None:

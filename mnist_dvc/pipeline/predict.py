@@ -71,7 +71,7 @@ def published_model(paths: Paths) -> Path:
     if not paths.model.is_file():
         if paths.onnx.is_file():
             return paths.onnx
-        print(f"predict: no model in {paths.model.parent}: the released network {BEST} answers", file=sys.stderr)
+        print(f"no model in {paths.model.parent}: the released network {BEST} answers", file=sys.stderr)
         return released_onnx(BEST)
     if not paths.onnx.is_file() or not own_sums(paths.onnx).is_file():
         return paths.model

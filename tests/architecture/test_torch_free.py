@@ -14,7 +14,14 @@ from packaging.utils import canonicalize_name
 if TYPE_CHECKING:
     from pathlib import Path
 
-BASE = ["mnist_dvc.cli", "mnist_dvc.pipeline.predict", "mnist_dvc.pipeline.summary", "mnist_dvc.classifier"]
+BASE = {
+    "mnist_dvc.cli": (),
+    "mnist_dvc.pipeline.predict": (),
+    "mnist_dvc.pipeline.summary": (),
+    "mnist_dvc.classifier": (),
+    "mnist_dvc.demo.server": ("demo",),
+}
+"""Modules that need nothing but the base package and these extras."""
 
 
 def loaded(*modules: str, cwd: Path) -> set[str]:
@@ -51,6 +58,12 @@ def test_predict_and_what_serves_it_load_no_torch(tmp_path: Path) -> None:
     assert not modules & {"torch", "torchvision", "safetensors"}
 
 
+def test_demo_loads_no_torch(tmp_path: Path) -> None:
+    modules = loaded("mnist_dvc.demo.server", cwd=tmp_path)
+    assert "starlette" in modules
+    assert not modules & {"torch", "torchvision", "safetensors"}
+
+
 @pytest.mark.parametrize("module", ["mnist_dvc.pipeline.export", "mnist_dvc.model.weights"])
 def test_the_check_of_what_is_loaded_can_fail(tmp_path: Path, module: str) -> None:
     assert "torch" in loaded("mnist_dvc.pipeline.predict", module, cwd=tmp_path)
@@ -58,14 +71,15 @@ def test_the_check_of_what_is_loaded_can_fail(tmp_path: Path, module: str) -> No
 
 @pytest.mark.parametrize("module", BASE)
 def test_base_package_loads_only_what_its_own_dependencies_bring(tmp_path: Path, module: str) -> None:
-    extra = distributions(loaded(module, cwd=tmp_path)) - brought_by("mnist-dvc") - AROUND
+    extra = distributions(loaded(module, cwd=tmp_path)) - brought_by("mnist-dvc", ("", *BASE[module])) - AROUND
     assert not extra, f"{module}: got {sorted(extra)}, expected packages that the base dependencies bring"
 
 
-AROUND = {"virtualenv", "setuptools", "attrs"}
-"""What an environment itself loads into every interpreter, and what rich takes if it is there."""
+AROUND = {"virtualenv", "setuptools", "attrs", "sniffio"}
+"""What an environment itself loads into every interpreter, and what rich and anyio take if it is there."""
 
 
 def test_the_check_of_the_base_can_fail(tmp_path: Path) -> None:
     found = distributions(loaded("mnist_dvc.metrics", cwd=tmp_path)) - brought_by("mnist-dvc")
     assert {"scipy", "scikit-learn"} <= found <= brought_by("mnist-dvc", ("train",))
+    assert "starlette" in distributions(loaded("mnist_dvc.demo.server", cwd=tmp_path)) - brought_by("mnist-dvc")
