@@ -244,6 +244,15 @@ def pipeline(session: nox.Session) -> None:
 
 
 @session(default=False, tags=CHECK)
+def browser(session: nox.Session) -> None:
+    """Report, demo and TensorBoard in headless Chromium, screenshots in build/screenshots: needs it, 3 minutes."""
+    install(session, "test")
+    shots = Path("build/screenshots").resolve()
+    environment = {"MNIST_DVC_SCREENSHOTS": str(shots)}
+    session.run("pytest", "tests/browser", "-m", "browser", *session.posargs, env=environment)
+
+
+@session(default=False, tags=CHECK)
 def faults(session: nox.Session) -> None:
     """Kills, orphans, damaged files, fuzzed parsers, poor surroundings: 10 minutes."""
     install(session, "test")

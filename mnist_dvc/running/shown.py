@@ -68,7 +68,7 @@ def _card(beginning: Beginning, params: Mapping[str, Any], root: Path) -> str:
         "the same again": "`" + " && ".join([*again, "dvc repro"]) + "`",
     }
     recipe = {f"`{name}`": f"`{value}`" for name, value in params.items()}
-    return f"{_table('what', 'which', facts)}\n\n{_table('param', 'value', recipe)}\n"
+    return f"{_table('what', 'which', facts)}\n\n### Recipe\n\n{_table('param', 'value', recipe)}\n"
 
 
 def _table(left: str, right: str, rows: Mapping[str, str]) -> str:
