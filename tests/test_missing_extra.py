@@ -33,6 +33,7 @@ EXTRA = (
     "safetensors",
     "mlxtend",
     "dvc",
+    "jinja2",
 )
 WITHOUT = "import sys\nsys.modules.update(dict.fromkeys({!r}))\nfrom mnist_dvc.cli import main\nmain()"
 """A module that is None in there is one that is not installed."""
@@ -75,6 +76,7 @@ COMMANDS = {
     "train": ["train"],
     "evaluate": ["evaluate"],
     "export": ["export"],
+    "report": ["report"],
     "summary of another network": ["summary", "--model", "sprint"],
     "predict with a model file": ["predict", "--model", "x.safetensors", "one.png"],
     "study trial": ["study", "trial", "--seed", "1"],

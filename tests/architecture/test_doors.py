@@ -87,9 +87,10 @@ DOORS: dict[str, tuple[Callable[[str], list[str]], set[str], str]] = {
     ),
     "matplotlib": (
         uses("matplotlib"),
-        {"report/figures.py", "report/png.py", "report/study_figures.py"},
+        {"report/charts.py", "report/figures.py", "report/png.py", "report/study_figures.py", "report/svg.py"},
         "import matplotlib.pyplot as plt",
     ),
+    "templates": (uses("jinja2", "markupsafe"), {"report/page.py"}, "from jinja2 import Template"),
     "ONNX": (
         uses("onnx", "onnxruntime", "onnxscript", "torch.onnx"),
         {"onnx.py", "serving.py"},

@@ -30,10 +30,19 @@ def module_file(module: str) -> str:
     return (path / "__init__.py" if (ROOT / path).is_dir() else path.with_suffix(".py")).as_posix()
 
 
+BESIDE = {"mnist_dvc/report/page.py": "mnist_dvc/report/templates"}
+"""What a module reads of the package that is no module."""
+
+
 def imported_files(stage: str) -> set[str]:
     """Every file of the package that the stage's module imports, directly or not, and its own."""
     entry = f"mnist_dvc.pipeline.{stage}"
     return {module_file(module) for module in GRAPH.find_upstream_modules(entry) | {entry}}
+
+
+def with_data(files: set[str]) -> set[str]:
+    """``files`` and what they read of the package that is no module."""
+    return files | {data for module, data in BESIDE.items() if module in files}
 
 
 def modules_in(folder: str) -> set[str]:
@@ -68,7 +77,7 @@ def reason(name: str, files: set[str]) -> str:
 @pytest.mark.parametrize("stage", STAGES)
 def test_stage_depends_on_exactly_the_code_it_imports(stage: str) -> None:
     listed = [name for name in STAGES[stage]["deps"] if name.startswith("mnist_dvc/")]
-    wrong = corrections(listed, imported_files(stage))
+    wrong = corrections(listed, with_data(imported_files(stage)))
     assert wrong == [], "\n".join([f"dvc.yaml, deps of {stage}:", *wrong])
 
 
@@ -118,6 +127,13 @@ def test_the_import_graph_sees_indirect_imports() -> None:
     assert "mnist_dvc/data/idx.py" in imported_files("prepare")
     assert "mnist_dvc/training/engine.py" not in imported_files("prepare")
     assert "mnist_dvc/cli.py" not in imported_files("train")
+
+
+def test_templates_are_needed_by_whom_fills_them_in_and_by_no_other_stage() -> None:
+    assert {data for data in BESIDE.values() if (ROOT / data).is_dir()} == {
+        path.relative_to(ROOT).as_posix() for path in (ROOT / "mnist_dvc").glob("*/*") if path.name == "templates"
+    }
+    assert "mnist_dvc/report/templates" in with_data(imported_files("report")) - with_data(imported_files("evaluate"))
 
 
 def test_no_folder_of_the_package_lies_in_another() -> None:
