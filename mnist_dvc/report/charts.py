@@ -166,7 +166,7 @@ def confusion_chart(confusion_KK: NDArray[np.int64]) -> str:
         cell = Rectangle((predicted - 0.47, actual - 0.47), 0.94, 0.94, gid=gid, linewidth=0)
         cell.set(facecolor=RIGHT if right else WRONG, alpha=strength)
         axes.add_patch(cell)
-        told[gid] = f"actual {actual}, read as {predicted}: {_images(count)}"
+        told[gid] = f"actual {actual}, read as {predicted}: {_images(int(count))}"
         if count:
             weight = "bold" if right else "normal"
             axes.text(predicted, actual, str(count), ha="center", va="center", fontweight=weight, fontsize=9)
