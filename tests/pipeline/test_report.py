@@ -4,7 +4,7 @@ import base64
 import io
 import json
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from mnist_dvc.paths import Paths
 from mnist_dvc.pipeline import report as module
 from mnist_dvc.pipeline.report import report
 from mnist_dvc.pipeline.train import train
-from mnist_dvc.report.page import TEMPLATES
+from mnist_dvc.report.page import TEMPLATES, Page, page_bytes
 from mnist_dvc.report.text import per_cent
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from pages import Element
 
-RECIPE = {"epochs": 2, "learning_rate": 0.002}
+RECIPE: dict[str, Any] = {"epochs": 2, "learning_rate": 0.002}
 
 
 @pytest.fixture(scope="module")
@@ -371,11 +371,10 @@ def test_template_edited_meanwhile_publishes_nothing(
     style = tmp_path / "report.css"
     shutil.copy(TEMPLATES[0], style)
     monkeypatch.setattr(module, "TEMPLATES", (style, *TEMPLATES[1:]))
-    work = module.page_bytes
 
-    def edit_and_work(page: module.Page) -> bytes:
+    def edit_and_work(page: Page) -> bytes:
         style.write_text("body { display: none }", encoding="utf-8")
-        return work(page)
+        return page_bytes(page)
 
     monkeypatch.setattr(module, "page_bytes", edit_and_work)
     with pytest.raises(ChangedError, match=r"report\.css: content: got another, expected the one that was read"):
