@@ -125,6 +125,15 @@ def export(params: ParamsOption = DEFAULT_PARAMS) -> None:
 
 
 @app.command()
+def report(params: ParamsOption = DEFAULT_PARAMS) -> None:
+    """Write reports/report.html: figures, charts, every mistake and the recipe on one page that needs no other file."""
+    loaded = load_params(params)
+    from mnist_dvc.pipeline.report import report as run
+
+    run(loaded, Paths())
+
+
+@app.command()
 def summary(
     *,
     model: Annotated[str | None, typer.Option("--model", metavar="NAME", help="A registered network.")] = None,

@@ -63,7 +63,9 @@ Text = Annotated[
 class _Section(BaseModel):
     """Frozen, no unknown keys, no silent conversion ("1" is not 1, true is not 1), no NaN and no infinity."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 def _none_or_one_per_class(count: int) -> int:

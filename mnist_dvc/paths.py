@@ -108,6 +108,11 @@ class Paths:
         return self.root / "reports/export/metrics.json"
 
     @property
+    def report_page(self) -> Path:
+        """The report for the browser, one file that needs no other."""
+        return self.root / "reports/report.html"
+
+    @property
     def state(self) -> Path:
         """Folder of what must outlive a killed process: the lock and the snapshots of unfinished trainings."""
         return self.root / ".mnist_dvc"

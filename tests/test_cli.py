@@ -38,12 +38,8 @@ def test_script_and_module_are_the_same_program(tmp_path: Path) -> None:
 def test_help_shows_every_option(tmp_path: Path, arguments: list[str]) -> None:
     result = command(*arguments, cwd=tmp_path)
     assert result.returncode == 0
-    expected = (
-        ["prepare", "train", "evaluate", "export", "summary", "predict", "demo"]
-        if arguments == ["--help"]
-        else ["--params"]
-    )
-    assert all(part in result.stdout for part in expected)
+    commands = ["prepare", "train", "evaluate", "export", "report", "summary", "predict", "demo"]
+    assert all(part in result.stdout for part in (commands if arguments == ["--help"] else ["--params"]))
 
 
 STUDY = {
@@ -225,7 +221,7 @@ def test_each_problem_of_params_has_its_line(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("stage", ["train", "evaluate", "export"])
+@pytest.mark.parametrize("stage", ["train", "evaluate", "export", "report"])
 def test_stage_before_its_inputs_ends_in_65(tmp_path: Path, stage: str) -> None:
     write_params(tmp_path)
     result = command(stage, cwd=tmp_path)
@@ -255,11 +251,12 @@ def test_unwritable_output_ends_in_74(tmp_path: Path) -> None:
 def test_whole_chain_works_without_dvc(tmp_path: Path) -> None:
     path = write_params(tmp_path, epochs=1)
     path.write_text(path.read_text().replace("source: auto", "source: sample"))
-    for stage in ("prepare", "train", "evaluate", "export"):
+    for stage in ("prepare", "train", "evaluate", "report", "export"):
         result = command(stage, cwd=tmp_path)
         assert result.returncode == 0, result.stderr
     metrics = json.loads((tmp_path / "reports/test/metrics.json").read_text())
     assert (metrics["dataset"], metrics["images"]) == ("mnist-5k", 500)
+    assert (tmp_path / "reports/report.html").is_file()
     assert (tmp_path / "models/model.onnx").is_file()
     assert (tmp_path / "models/model.onnx.sha256").is_file()
 

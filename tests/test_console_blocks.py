@@ -12,8 +12,8 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from consoles import Block, blocks, blocks_of, pages
 from helpers import ROOT, posix
-from pages import Block, blocks, blocks_of, pages
 from PIL import Image, ImageDraw
 from repository import Repository
 
@@ -109,7 +109,7 @@ def unmarked(block: Block) -> Iterator[str]:
             unknown = [word for word in words[1:] if not word.startswith("-") and word not in sessions()]
             yield from (f"no session or tag {word}" for word in unknown)
         elif part != CI and not HERE.match(part):
-            yield f"nobody runs `{part}`: name who does in a comment before the block, as tests/pages.py reads it"
+            yield f"nobody runs `{part}`: name who does in a comment before the block, as tests/consoles.py reads it"
 
 
 def problems(block: Block) -> list[str]:

@@ -6,8 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from consoles import FENCE, HEADING, pages
 from helpers import ROOT
-from pages import FENCE, HEADING, pages
 
 if TYPE_CHECKING:
     from pathlib import Path

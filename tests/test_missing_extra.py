@@ -77,6 +77,7 @@ COMMANDS = {
     "train": ["train"],
     "evaluate": ["evaluate"],
     "export": ["export"],
+    "report": ["report"],
     "summary of another network": ["summary", "--model", "sprint"],
     "predict with a model file": ["predict", "--model", "x.safetensors", "one.png"],
     "study trial": ["study", "trial", "--seed", "1"],

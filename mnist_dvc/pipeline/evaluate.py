@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -13,15 +11,16 @@ import torch
 from mnist_dvc.data.digits import Digits
 from mnist_dvc.describe import parameter_count
 from mnist_dvc.errors import ArtifactError
-from mnist_dvc.files import csv_bytes, exclusive, json_bytes, publish, read_regular, refuse_other_digest
+from mnist_dvc.files import exclusive, json_bytes, publish
 from mnist_dvc.inference import features_of, logits_of
 from mnist_dvc.metrics import Predictions, scores
 from mnist_dvc.report.figures import confusion_figure, curves_figure, mistakes_figure
 from mnist_dvc.report.tensorboard import show_test
 from mnist_dvc.report.text import per_cent
+from mnist_dvc.running.evaluated import CLASSES_CSV, METRICS, PREDICTIONS, classes_csv, predictions_csv
+from mnist_dvc.running.history import read_history
 from mnist_dvc.running.published import published
 from mnist_dvc.running.runs import run_of_model
-from mnist_dvc.training.events import HISTORY_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,12 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
-METRICS = "metrics.json"
 COMPARED = ("accuracy", "errors", "nll", "dataset", "parameters")
 SHOWN = 1_000
 """Test images in TensorBoard's projector."""
-LARGEST_HISTORY = 2 * 2**20
-"""Bytes; 10,000 epochs, the most that the params allow, take half of it."""
 
 
 def evaluate(params: Params, paths: Paths) -> None:
@@ -58,15 +54,15 @@ def evaluate(params: Params, paths: Paths) -> None:
 def _evaluate(params: Params, paths: Paths) -> None:
     chosen = params.evaluate
     taken = published(__name__, params, "evaluate", paths, threads=chosen.threads, others=(paths.history,))
-    history = _read_history(paths.history, paths.sums)
+    history = read_history(paths.history, paths.sums)
     test = taken.prepared.read("test")
     digits = Digits.on(torch.device("cpu"), test)
     predictions = _predict(taken.model, digits, chosen.batch_size, paths.model)
     dataset, scored = taken.card.dataset, scores(predictions)
     result = {"dataset": dataset, **asdict(scored), "parameters": parameter_count(taken.model)}
     outputs = {
-        "predictions.csv": _predictions_csv(predictions),
-        "classes.csv": csv_bytes(("class", "precision", "recall", "f1", "images"), predictions.per_class()),
+        PREDICTIONS: predictions_csv(predictions),
+        CLASSES_CSV: classes_csv(predictions),
         "curves.png": curves_figure(history),
         "confusion.png": confusion_figure(predictions.confusion_KK()),
         "mistakes.png": mistakes_figure(test.images_NHW, predictions, chosen.mistakes),
@@ -108,24 +104,3 @@ def _predict(model: torch.nn.Module, test: Digits, batch_size: int, where: Path)
     if not bool(torch.isfinite(logits_NK).all()):
         raise ArtifactError(where, "logits of the test images", got="NaN or infinity", expected="finite numbers")
     return Predictions.from_logits(logits_NK.numpy(), test.labels_N.numpy())
-
-
-def _predictions_csv(predictions: Predictions) -> bytes:
-    """A row per image; confidences with six digits, beyond which float32 logits say nothing."""
-    rows = zip(predictions.labels_N, predictions.predicted_N, predictions.confidence_N, strict=True)
-    return csv_bytes(
-        ("index", "actual", "predicted", "confidence"),
-        ((index, actual, predicted, f"{confidence:.6f}") for index, (actual, predicted, confidence) in enumerate(rows)),
-    )
-
-
-def _read_history(path: Path, sums: Path) -> dict[str, list[float]]:
-    """The columns of history.csv by name, without those that are empty.
-
-    Raises:
-        ArtifactError: the file is missing, or not to the byte the one that ``sums`` tells of.
-    """
-    content = read_regular(path, LARGEST_HISTORY, ArtifactError, "the history that `train` writes")
-    refuse_other_digest(path, content, sums)  # so what follows is a history, and that of this model
-    rows = list(csv.DictReader(io.StringIO(content.decode("utf-8"))))
-    return {name: [float(row[name]) for row in rows] for name in HISTORY_COLUMNS if rows[0][name]}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TEMPLATE", "Facts", "Scores", "model_card"]
 
-TEMPLATE = Path(__file__).parent / "templates/model_card.md.j2"
+TEMPLATE = Path(__file__).parent / "model_card.md.j2"
 
 
 class Scores(BaseModel):

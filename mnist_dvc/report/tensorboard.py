@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mnist_dvc.metrics import Predictions
     from mnist_dvc.training.events import Event
 
-__all__ = ["TensorBoardReport", "show_test"]
+__all__ = ["TensorBoardReport", "show_scores", "show_test"]
 
 LAYOUT = {
     "training against validation": {
@@ -127,6 +127,20 @@ def _scalars(event: EpochEnded) -> dict[str, float | None]:
     }
 
 
+def show_scores(folder: Path, step: int, scores: Mapping[str, float], say: Callable[[str], None]) -> None:
+    """Write the test scores of a training into its run, in place of what was there; arguments as :func:`show_test`."""
+    with EventLog(folder, keep=_not_of_the_test, say=say) as log:
+        log.scalars(_tagged(scores), step)
+
+
+def _not_of_the_test(tag: str, _step: int) -> bool:
+    return not tag.startswith(OF_THE_TEST)
+
+
+def _tagged(scores: Mapping[str, float]) -> dict[str, float | None]:
+    return {f"{OF_THE_TEST}{name}": value for name, value in scores.items()}
+
+
 def show_test(
     folder: Path,
     step: int,
@@ -150,8 +164,8 @@ def show_test(
         images_NHW: the images.
         say: receives the words about a failure.
     """
-    with EventLog(folder, keep=lambda tag, _: not tag.startswith(OF_THE_TEST), say=say) as log:
-        log.scalars({f"{OF_THE_TEST}{name}": value for name, value in scores.items()}, step)
+    with EventLog(folder, keep=_not_of_the_test, say=say) as log:
+        log.scalars(_tagged(scores), step)
         for name, png in pictures.items():
             log.picture(f"{OF_THE_TEST}{name}", png, step)
         with log.writing() as writer:

@@ -54,7 +54,7 @@ def published(
     Args:
         stage: the module that asks, such as ``mnist_dvc.pipeline.evaluate``.
         params: the whole of a params file.
-        section: the one that the stage reads beside ``model``, of its own name.
+        section: the one that the stage reads beside ``model``; what is said about threads begins with its name.
         paths: the workspace.
         threads: CPU threads that are asked for.
         others: files that the stage reads as well.

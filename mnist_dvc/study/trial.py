@@ -15,8 +15,10 @@ from mnist_dvc.metrics import Predictions, scores
 from mnist_dvc.model import NETWORKS, TEACHERS, check_name
 from mnist_dvc.model.weights import weights_bytes
 from mnist_dvc.report.console import ConsoleReport
+from mnist_dvc.report.tensorboard import show_scores
 from mnist_dvc.report.text import duration, per_cent
-from mnist_dvc.running.run import Trained, last_epoch, trained
+from mnist_dvc.running.run import Trained, last_epoch, trained, warn
+from mnist_dvc.running.runs import training_run
 from mnist_dvc.running.shown import tensorboard_report
 from mnist_dvc.runtime import machine
 
@@ -54,6 +56,8 @@ def trial(params: Params, paths: Paths, *, teaching: Path | None = None) -> None
     ) as done:
         scored = _test_scores(done, params.evaluate.batch_size)
         _publish(folder, params, done, scored)
+    run = training_run(paths, done.card.network, params.train.seed, done.began)
+    show_scores(run, len(done.finished.history), scored, warn)
     print(
         f"{done.card.network}, seed {params.train.seed}: {per_cent(scored['accuracy'])} on {done.card.dataset} "
         f"({scored['errors']} errors), trained in {duration(done.seconds)}  ->  {folder}"

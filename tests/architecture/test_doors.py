@@ -87,8 +87,13 @@ DOORS: dict[str, tuple[Callable[[str], list[str]], set[str], str]] = {
     ),
     "matplotlib": (
         uses("matplotlib"),
-        {"report/figures.py", "report/png.py", "report/study_figures.py"},
+        {"report/charts.py", "report/figures.py", "report/png.py", "report/study_figures.py", "report/svg.py"},
         "import matplotlib.pyplot as plt",
+    ),
+    "templates": (
+        uses("jinja2", "markupsafe"),
+        {"report/model_card.py", "report/page.py"},
+        "from jinja2 import Template",
     ),
     "ONNX": (
         uses("onnx", "onnxruntime", "onnxscript", "torch.onnx"),
@@ -98,7 +103,6 @@ DOORS: dict[str, tuple[Callable[[str], list[str]], set[str], str]] = {
     "torchvision": (uses("torchvision"), {"data/sources.py"}, "from torchvision.datasets import MNIST"),
     "DVC": (uses("dvc"), set(), "import dvc.api"),
     "YAML": (uses("ruamel", "yaml"), {"params.py", "report/model_card.py"}, "import yaml"),
-    "templates": (uses("jinja2"), {"report/model_card.py"}, "from jinja2 import Environment"),
     "generators": (
         uses("torch.Generator"),
         {"randomness.py"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import re
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING
 import browsing
 import pytest
 from helpers import params
+from selenium.common import TimeoutException
 from selenium.webdriver.support.ui import WebDriverWait
 
 from mnist_dvc.pipeline.evaluate import evaluate
@@ -17,7 +20,6 @@ from mnist_dvc.pipeline.train import train
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from selenium.webdriver import Chrome
 
@@ -58,28 +60,26 @@ PICTURES = {"images": 3}
 
 
 @pytest.fixture
-def address(workspace: Paths, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address(workspace: Paths) -> Iterator[str]:
     """Of a TensorBoard that shows one run, trained and evaluated."""
     train(params(epochs=3), workspace)
     evaluate(params(), workspace)
-    log = tmp_path_factory.mktemp("tensorboard") / "log"
-    with log.open("w") as file:
-        command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(workspace.runs), "--port", "0"]
-        process = subprocess.Popen([*command, "--host", "127.0.0.1"], stderr=file, stdout=file)
-        yield WebDriverWait(log, PATIENCE).until(served)
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(workspace.runs), "--port", "0"]
+    with subprocess.Popen([*command, "--host", "127.0.0.1"], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        told = (re.search(r"http://127\.0\.0\.1:\d+/", line) for line in process.stderr)
+        yield next(found[0] for found in told if found)
         process.terminate()
-        process.wait(PATIENCE)
-
-
-def served(log: Path) -> str | None:
-    found = re.search(r"http://127\.0\.0\.1:\d+/", log.read_text())
-    return found[0] if found else None
 
 
 def missing(browser: Chrome, tab: str) -> list[str]:
-    text, pictures = browser.execute_script(SEEN)  # type: ignore[no-untyped-call]
+    text, pictures = browser.execute_script(SEEN)
     absent = [word for word in TABS[tab] if word not in text]
     return absent if pictures >= PICTURES.get(tab, 0) else [*absent, f"{pictures} pictures"]
+
+
+def complete(tab: str, browser: Chrome) -> bool:
+    return not missing(browser, tab)
 
 
 def test_every_tab_has_its_content(browser: Chrome, address: str) -> None:
@@ -88,10 +88,10 @@ def test_every_tab_has_its_content(browser: Chrome, address: str) -> None:
         browsing.resize(browser, 1280, 900)
         browser.get("about:blank")
         browser.get(f"{address}#{tab}")
-        try:
-            WebDriverWait(browser, PATIENCE).until(lambda page, tab=tab: not missing(page, tab))
-        except Exception:  # noqa: BLE001  (whatever it is, all tabs are looked at and told)
-            wrong[tab] = missing(browser, tab)
+        with contextlib.suppress(TimeoutException):
+            WebDriverWait(browser, PATIENCE).until(functools.partial(complete, tab))
+        if absent := missing(browser, tab):
+            wrong[tab] = absent
         browsing.screenshot(browser, f"tensorboard-{tab}", 1280, 900)
     assert wrong == {}
     foreign = [

@@ -62,7 +62,7 @@ def test_a_shipped_network_is_described(tmp_path: Path) -> None:
     assert json.loads(result.stdout)["total"] == 19_706
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "export"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "report", "export"])
 def test_what_needs_the_extra_says_so_in_one_line(tmp_path: Path, command: str) -> None:
     shutil.copy(ROOT / "params.yaml", tmp_path)
     result = run(tmp_path, command)

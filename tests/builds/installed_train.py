@@ -17,7 +17,7 @@ CHANGES = {"source": "sample", "epochs": "5"}
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that held a params.yaml and nothing else, after the four stages."""
+    """A folder that held a params.yaml and nothing else, after the five stages."""
     folder = tmp_path_factory.mktemp("elsewhere")
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     for key, value in CHANGES.items():
@@ -26,7 +26,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "params.yaml").write_text(text, encoding="utf-8")
     (program,) = ENVIRONMENT.glob("[Sb]*/mnist-dvc*")
     plain = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV", "COV_"))}
-    for stage in ("prepare", "train", "evaluate", "export"):
+    for stage in ("prepare", "train", "evaluate", "report", "export"):
         result = subprocess.run([program, stage], cwd=folder, env=plain, capture_output=True, text=True, check=False)
         assert result.returncode == 0, f"{stage}: {result.stdout}{result.stderr}"
     return folder

@@ -45,6 +45,7 @@ def test_first_run_gives_every_output_and_a_clean_status(repository: Repository)
         "models/checkpoint.pth",
         "models/model.onnx",
         "reports/test/confusion.png",
+        "reports/report.html",
     ):
         assert (repository.folder / name).is_file()
     assert repository.metrics()["dataset"] == "mnist-5k"
@@ -55,14 +56,14 @@ def test_first_run_gives_every_output_and_a_clean_status(repository: Repository)
 def test_second_repro_does_nothing(repository: Repository) -> None:
     before = (repository.folder / "dvc.lock").read_bytes()
     told = repository.dvc("repro")
-    assert told.count("didn't change, skipping") == 4
+    assert told.count("didn't change, skipping") == 5
     assert "Running stage" not in told
     assert (repository.folder / "dvc.lock").read_bytes() == before
 
 
 def test_forced_repro_gives_the_same_bytes(repository: Repository) -> None:
     before = (repository.folder / "dvc.lock").read_bytes()
-    assert repository.dvc("repro", "--force").count("Running stage") == 4
+    assert repository.dvc("repro", "--force").count("Running stage") == 5
     assert (repository.folder / "dvc.lock").read_bytes() == before
     assert repository.git("status", "--porcelain") == ""
 
@@ -138,13 +139,14 @@ def test_clone_without_a_cache_shows_metrics_and_plots(repository: Repository, t
     repository.dvc("plots", "diff", "HEAD~1", "HEAD", within=str(clone))
 
 
-def test_changed_code_reruns_what_depends_on_it(repository: Repository) -> None:
-    path = repository.folder / "mnist_dvc/report/figures.py"
-    before = path.read_text()
-    path.write_text(f"{before}\n# touched\n")
+@pytest.mark.parametrize(("name", "stage"), [("figures.py", "evaluate"), ("templates/report.css", "report")])
+def test_changed_code_reruns_what_depends_on_it(repository: Repository, name: str, stage: str) -> None:
+    path = repository.folder / "mnist_dvc/report" / name
+    before = path.read_text(encoding="utf-8")
+    path.write_text(f"{before}\n/* touched */\n", encoding="utf-8")
     status = json.loads(repository.dvc("status", "--json"))
-    path.write_text(before)
-    assert set(status) == {"evaluate"}
+    path.write_text(before, encoding="utf-8")
+    assert set(status) == {stage}
 
 
 def test_bytecode_beside_the_code_changes_nothing(repository: Repository) -> None:
@@ -156,7 +158,7 @@ def test_bytecode_beside_the_code_changes_nothing(repository: Repository) -> Non
     ignore.rename(ignore.with_suffix(".aside"))  # the twin: without its line there, the folder would be another
     status = json.loads(repository.dvc("status", "--json"))
     ignore.with_suffix(".aside").rename(ignore)
-    assert set(status) == {"train", "evaluate", "export"}
+    assert set(status) == {"train", "evaluate", "export", "report"}
 
 
 REFUSALS = [

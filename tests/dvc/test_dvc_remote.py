@@ -6,7 +6,7 @@ import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from pages import run_section
+from consoles import run_section
 from repository import Repository
 
 if TYPE_CHECKING:

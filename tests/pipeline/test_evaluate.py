@@ -15,9 +15,9 @@ from mnist_dvc.data.splits import split
 from mnist_dvc.errors import ArtifactError, DataError
 from mnist_dvc.files import name_in, sha256sums
 from mnist_dvc.model.weights import read_model, weights_bytes
-from mnist_dvc.pipeline import evaluate as module
 from mnist_dvc.pipeline.evaluate import evaluate
 from mnist_dvc.pipeline.train import train
+from mnist_dvc.running.history import read_history
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,7 +124,7 @@ def test_recorded_history_is_taken_so_the_test_above_can_fail(trained: Paths) ->
     rows = b"epoch,train_loss,val_loss,train_accuracy,val_accuracy,lr\n1,2.0,,0.25,,0.01\n2,1.0,,0.75,,0.001\n"
     on_record(trained, {trained.model: trained.model.read_bytes(), trained.history: rows})
     evaluate(params(), trained)
-    assert list(module._read_history(trained.history, trained.sums)) == ["epoch", "train_loss", "train_accuracy", "lr"]
+    assert list(read_history(trained.history, trained.sums)) == ["epoch", "train_loss", "train_accuracy", "lr"]
 
 
 @pytest.mark.parametrize("kind", ["pipe", "folder", "device"])

@@ -18,9 +18,11 @@ from mnist_dvc.params import load_params
 from mnist_dvc.pipeline import evaluate as evaluating
 from mnist_dvc.pipeline import export as exporting
 from mnist_dvc.pipeline import prepare as preparing
+from mnist_dvc.pipeline import report as reporting
 from mnist_dvc.pipeline.evaluate import evaluate
 from mnist_dvc.pipeline.export import export
 from mnist_dvc.pipeline.prepare import prepare
+from mnist_dvc.pipeline.report import report
 from mnist_dvc.pipeline.train import train
 from mnist_dvc.running import inputs
 from mnist_dvc.running import run as running
@@ -48,6 +50,7 @@ LAST_WORK: dict[str, tuple[Any, str]] = {
     "teach": (asking, "teaching_bytes"),
     "evaluate": (evaluating, "confusion_figure"),
     "export": (exporting, "_compare"),
+    "report": (reporting, "page_bytes"),
     "summary": (summing, "summarise"),
 }
 """What each stage does last before it publishes."""
@@ -91,6 +94,8 @@ def run(stage: str, workspace: Paths) -> None:
             evaluate(read(workspace), workspace)
         case "export":
             export(read(workspace), workspace)
+        case "report":
+            report(read(workspace), workspace)
         case "summary":
             study_summary(workspace)
 
@@ -98,10 +103,13 @@ def run(stage: str, workspace: Paths) -> None:
 def ready(stage: str, workspace: Paths) -> None:
     """All that ``stage`` needs."""
     write_params(workspace.root, sections={"data": {"source": "sample"}}, epochs=1)
-    if stage in ("evaluate", "export"):
+    if stage in ("evaluate", "export", "report"):
         run("train", workspace)
+    if stage == "export":
         write_scores(workspace, 19_706)
-    elif stage == "summary":
+    if stage == "report":
+        run("evaluate", workspace)
+    if stage == "summary":
         run("trial", workspace)
     elif stage == "teach":
         plant(workspace, 5)
@@ -109,7 +117,7 @@ def ready(stage: str, workspace: Paths) -> None:
 
 def results(workspace: Paths) -> dict[Path, str | None]:
     """Every file that a stage could publish, with its digest."""
-    kinds = {".json", ".md", ".safetensors", ".npz", ".png", ".csv", ".onnx", ".pth", ".sha256"}
+    kinds = {".json", ".md", ".safetensors", ".npz", ".png", ".csv", ".onnx", ".pth", ".sha256", ".html"}
     found = (path for path in workspace.root.rglob("*") if path.suffix in kinds or path.name == "SHA256SUMS")
     return {path: file_sha256(path) for path in found if workspace.state not in path.parents}
 
@@ -124,6 +132,7 @@ def other_params(workspace: Paths, stage: str) -> str:
         "teach": ("train", {"threads": 2}),
         "evaluate": ("evaluate", {"mistakes": 3}),
         "export": ("export", {"opset": 19}),
+        "report": ("train", {"seed": 2}),
     }
     section, values = changes[stage]
     sections = {"data": {"source": "sample"}, section: values}
@@ -162,6 +171,7 @@ FILES = {
     "teach": "trials/teacher/5/model.safetensors",
     "evaluate": "reports/train/history.csv",
     "export": "models/model.safetensors",
+    "report": "reports/test/predictions.csv",
     "summary": "trials/compact/1/timing.json",
 }
 
@@ -204,7 +214,7 @@ def test_recipe_edited_while_export_works(workspace: Paths, meanwhile: Meanwhile
     assert results(workspace) == before
 
 
-@pytest.mark.parametrize("stage", ["prepare", "trial", "teach", "evaluate", "export"])
+@pytest.mark.parametrize("stage", ["prepare", "trial", "teach", "evaluate", "export", "report"])
 def test_rewriting_the_same_disturbs_no_stage(workspace: Paths, meanwhile: Meanwhile, stage: str) -> None:
     """The twin of the tests above: it is the change that is refused, not that somebody wrote."""
     ready(stage, workspace)
@@ -332,7 +342,7 @@ def test_its_own_history_is_taken_so_the_test_above_can_fail(workspace: Paths) -
     assert (workspace.test_report / "metrics.json").is_file()
 
 
-@pytest.mark.parametrize("stage", ["evaluate", "export"])
+@pytest.mark.parametrize("stage", ["evaluate", "export", "report"])
 def test_model_of_another_network_than_the_params_name_is_refused(workspace: Paths, stage: str) -> None:
     ready(stage, workspace)
     write_params(workspace.root, sections={"model": {"name": "sprint"}})
@@ -345,7 +355,7 @@ def test_model_of_another_network_than_the_params_name_is_refused(workspace: Pat
     assert results(workspace) == before
 
 
-@pytest.mark.parametrize("stage", ["evaluate", "export"])
+@pytest.mark.parametrize("stage", ["evaluate", "export", "report"])
 def test_model_of_other_digits_is_refused(workspace: Paths, stage: str) -> None:
     ready(stage, workspace)
     shutil.rmtree(workspace.prepared)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Arm = Callable[..., None]
 
 
-@pytest.mark.parametrize("stage", ["prepare", "train", "evaluate", "export"])
+@pytest.mark.parametrize("stage", ["prepare", "train", "evaluate", "export", "report"])
 def test_stage_is_refused_while_another_process_works(workspace: Paths, stage: str) -> None:
     """The other process is this one; the kernel refuses the child."""
     write_params(workspace.root)

@@ -13,6 +13,7 @@ import pytest
 import torch
 from helpers import params, params_of, raw_digits, remove_split, write_scores
 from ruamel.yaml import YAML
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mnist_dvc.data.digits import Digits
 from mnist_dvc.data.prepared import Prepared, write_prepared
@@ -76,6 +77,9 @@ def test_trial_writes_its_files_and_tells_the_result(workspace: Paths, capsys: p
     assert "compact, seed 7: " in printed
     assert str(folder) in printed
     assert sorted(path.name for path in workspace.root.iterdir()) == [".mnist_dvc", "data", "runs", "trials"]
+    (run,) = workspace.runs.glob("*_compact_seed7")
+    (point,) = EventAccumulator(str(run)).Reload().Scalars("test/accuracy")
+    assert point.value == pytest.approx(json.loads((folder / "metrics.json").read_text())["accuracy"])
 
 
 def test_metrics_of_a_trial_are_those_of_training_and_test(workspace: Paths) -> None:
