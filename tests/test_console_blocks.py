@@ -30,7 +30,7 @@ OF_THE_SHELL = ("cd", "source")
 GROUPS = ("artifacts", "exp", "metrics", "params", "pip", "plots", "queue", "remote", "study")
 """Commands that have commands of their own."""
 SAME = {"-S": "--set-param"}
-MOST_NOT_RUN = 13
+MOST_NOT_RUN = 14
 LEAST_REASON = 30
 """Characters; less is no reason."""
 
