@@ -82,6 +82,11 @@ def tracked(paths: Paths) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in paths.of_training if path.is_file()}
 
 
+def published(paths: Paths) -> dict[str, bytes]:
+    """Those of them that appear at the end alone: all but the history, which grows."""
+    return {name: content for name, content in tracked(paths).items() if name != paths.history.name}
+
+
 def golden(paths: Paths) -> dict[str, bytes]:
     """What a training leaves that nothing interrupted; removed again."""
     train(params(), paths)

@@ -128,8 +128,9 @@ class EventLog:
         """The values of each tensor as ``group/name``; None, and what is not finite, has none."""
         with self.writing() as writer:
             for name, tensor in tensors:
-                if writer is not None and tensor is not None and bool(torch.isfinite(tensor).all()):
-                    writer.add_histogram(f"{group}/{name}", tensor.detach().float(), step)
+                values = None if tensor is None else tensor.detach().float().cpu()
+                if writer is not None and values is not None and bool(torch.isfinite(values).all()):
+                    writer.add_histogram(f"{group}/{name}", values, step)
 
     def begin_session(self, values: Mapping[str, Any], metrics: Sequence[str]) -> None:
         """Params for the HPARAMS tab, in this very run, and the tags whose last points stand beside them."""

@@ -32,7 +32,7 @@ LAYOUT = {
 METRICS = ("test/accuracy", "test/errors", "test/nll", "accuracy/val", "loss/val")
 """What stands beside the params in the HPARAMS tab."""
 OF_A_STEP, OF_THE_TEST = "step/", "test/"
-HISTOGRAMS = 10
+HISTOGRAMS = 5
 """Of each tensor, at most, spread over the epochs."""
 
 
@@ -41,7 +41,8 @@ class TensorBoardReport:
 
     At the beginning: a card, the params, the graph and what the network is fed. Per step, of those that are measured:
     loss, learning rate, gradient norm. Per epoch: the scalars under their fixed tags. Every few epochs: histograms of
-    the moving weights and of the gradients of the last step.
+    the moving weights and of the gradients of the last step. What costs a second or more, the graph, the pictures and
+    the histograms, can be left out.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class TensorBoardReport:
         folder: Path,
         model: nn.Module,
         *,
-        fed_N1HW: Tensor,
+        fed_N1HW: Tensor | None,
         params: Mapping[str, Any],
         card: str,
         epochs: int,
@@ -62,7 +63,7 @@ class TensorBoardReport:
         Args:
             folder: of this run alone.
             model: the network that is trained, on its way.
-            fed_N1HW: a few images as the network is fed them, in [0, 1].
+            fed_N1HW: a few images as the network is fed them, in [0, 1]; None for neither these, graph nor histograms.
             params: by dotted key.
             card: Markdown.
             epochs: of the whole training.
@@ -76,17 +77,19 @@ class TensorBoardReport:
 
         self._log = EventLog(folder, keep=keep, say=say)
         self._model = model
-        self._every = -(-epochs // HISTOGRAMS)
+        self._every = None if fed_N1HW is None else -(-epochs // HISTOGRAMS)
         if not self._log.opened:
             self._open(fed_N1HW, params, card)
 
-    def _open(self, fed_N1HW: Tensor, params: Mapping[str, Any], card: str) -> None:
+    def _open(self, fed_N1HW: Tensor | None, params: Mapping[str, Any], card: str) -> None:
         with self._log.writing() as writer:
             if writer is not None:
                 writer.add_custom_scalars(LAYOUT)
                 writer.add_text("card", card, 0)
-                writer.add_images("fed/distorted", fed_N1HW.clamp(0.0, 1.0), 0)
-        self._log.graph(self._model, torch.zeros(1, 1, SIDE, SIDE))
+                if fed_N1HW is not None:
+                    writer.add_images("fed/distorted", fed_N1HW.clamp(0.0, 1.0), 0)
+        if fed_N1HW is not None:
+            self._log.graph(self._model, torch.zeros(1, 1, SIDE, SIDE))
         self._log.begin_session(params, METRICS)
 
     def __enter__(self) -> Self:
@@ -103,7 +106,7 @@ class TensorBoardReport:
                 self._log.scalars({f"{OF_A_STEP}{name}": value for name, value in values.items()}, event.step)
             case EpochEnded():
                 self._log.scalars(_scalars(event), event.row.epoch)
-                if event.row.epoch % self._every == 0:
+                if self._every is not None and event.row.epoch % self._every == 0:
                     self._histograms(event.row.epoch)
             case Finished():
                 self._log.end_session()

@@ -104,7 +104,7 @@ def _training(
             teaching=teaching or paths.teaching,
             state=state,
             outputs=[folder / METRICS],
-            reports=lambda beginning: [ConsoleReport(), tensorboard_report(paths, beginning)],
+            reports=lambda beginning: [ConsoleReport(), tensorboard_report(paths, beginning, timed=True)],
             networks=networks,
         ) as done,
     ):

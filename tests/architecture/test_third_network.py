@@ -154,7 +154,10 @@ def test_network_that_breaks_a_promise_is_told_what_to_do(broken: Path) -> None:
     assert failed == {
         "test_budget_holds[large]",
         "test_dropout_is_there_and_acts_in_training_only[foreign]",
-        *(f"test_stage_depends_on_exactly_the_code_it_imports[{stage}]" for stage in ("train", "evaluate", "export")),
+        *(
+            f"test_stage_depends_on_exactly_the_code_it_imports[{stage}]"
+            for stage in ("train", "evaluate", "report", "export")
+        ),
     }
     for words in (
         "large: got 20,001 parameters, expected fewer than 20,000: narrow a layer",

@@ -143,9 +143,7 @@ def test_session_ends_with_the_training(tmp_path: Path, report: Callable[..., Te
     assert session(written(tmp_path), hparams.SESSION_END_INFO_TAG).session_end_info.status == 1
 
 
-@pytest.mark.parametrize(
-    ("epochs", "expected"), [(3, [1, 2, 3]), (20, list(range(2, 21, 2))), (25, list(range(3, 25, 3)))]
-)
+@pytest.mark.parametrize(("epochs", "expected"), [(3, [1, 2, 3]), (20, [4, 8, 12, 16, 20]), (26, [6, 12, 18, 24])])
 def test_every_few_epochs_weights_and_gradients_are_told(
     tmp_path: Path, report: Callable[..., TensorBoardReport], network: Network, epochs: int, expected: list[int]
 ) -> None:
@@ -158,6 +156,18 @@ def test_every_few_epochs_weights_and_gradients_are_told(
         f"{g}/1.{n}" for g in ("weights", "gradients") for n in ("weight", "bias")
     }
     assert [event.step for event in accumulator.Histograms("gradients/1.weight")] == expected
+
+
+def test_training_that_is_timed_shows_what_costs_no_time(tmp_path: Path, network: Network) -> None:
+    with TensorBoardReport(
+        tmp_path, network, fed_N1HW=None, params={"a": 1}, card="card", epochs=1, say=print
+    ) as opened:
+        opened.handle(measured(1))
+        opened.handle(ended(1))
+    tags = written(tmp_path).Tags()
+    assert (tags["images"], tags["histograms"], tags["graph"]) == ([], [], False)
+    assert set(tags["scalars"]) == OF_A_STEP | OF_AN_EPOCH
+    assert "card/text_summary" in tags["tensors"]
 
 
 def test_weights_that_are_no_numbers_have_no_histogram(

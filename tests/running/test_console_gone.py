@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from helpers import params, posix, redirected, write_params
-from killing import tracked
+from killing import published, tracked
 
 from mnist_dvc import cli
 from mnist_dvc.pipeline.train import train
@@ -123,7 +123,7 @@ def test_reader_who_goes_ends_no_training(workspace: Paths, whole: dict[str, byt
 @pytest.mark.usefixtures("whole")
 def test_reader_who_goes_would_end_a_training_without_the_streams(workspace: Paths) -> None:
     assert trained_into_a_pipe(workspace.root, NOT_OUTLIVED)[0] != 0
-    assert tracked(workspace) == {}
+    assert published(workspace) == {}
 
 
 def trained_on_a_terminal(folder: Path, sabotage: str = "") -> int:
@@ -154,7 +154,7 @@ def test_terminal_that_is_closed_ends_no_training(workspace: Paths, whole: dict[
 def test_terminal_that_is_closed_would_end_a_training_without(workspace: Paths, sabotage: str) -> None:
     """With 1, with 120 if Python meets the lost terminal once more at its own end, or by the signal."""
     assert trained_on_a_terminal(workspace.root, sabotage) in (1, 120, -1)
-    assert tracked(workspace) == {}
+    assert published(workspace) == {}
 
 
 @pytest.mark.parametrize("redirection", [">&-", "2>&-", ">/dev/full 2>/dev/full"])
@@ -224,4 +224,4 @@ def test_every_command_but_the_printing_ones_outlives_the_console(
 def test_the_commands_of_the_test_above_are_found() -> None:
     found = list(commands())
     assert {("train",), ("predict",), ("study", "trial"), ("study", "summary")} <= set(found)
-    assert len(found) == len(set(found)) == 12
+    assert len(found) == len(set(found)) == 14

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from helpers import NO_FILES, params
-from killing import tracked
+from killing import published, tracked
 
 from mnist_dvc.errors import ArtifactError
 from mnist_dvc.pipeline.train import train
@@ -178,7 +178,7 @@ def test_system_that_refuses_all_of_them_is_the_error_and_nothing_is_lost(
     with pytest.raises(OSError, match=words):
         train(params(), workspace)
     assert snapshots(workspace) == before
-    assert tracked(workspace) == {}
+    assert published(workspace) == {}
 
 
 @pytest.mark.usefixtures("whole")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from helpers import params, posix, write_params
-from killing import tracked
+from killing import published, tracked
 
 from mnist_dvc.pipeline.train import train
 
@@ -122,7 +122,7 @@ def test_training_that_is_stuck_ends_and_the_next_run_goes_on(
         assert told(process) == line(signal.SIGTERM)
     snapshots = sorted(path.name for path in workspace.state.glob("resume/*/*"))
     assert snapshots == ["step-000000008.snapshot", "step-000000009.snapshot"]
-    assert tracked(workspace) == {}
+    assert published(workspace) == {}
     capsys.readouterr()
     train(params(), workspace)
     assert "Going on after step 9 of 14" in capsys.readouterr().out
