@@ -245,7 +245,7 @@ def pipeline(session: nox.Session) -> None:
 
 @session(default=False, tags=CHECK)
 def browser(session: nox.Session) -> None:
-    """Report, demo and TensorBoard in headless Chromium, screenshots in build/screenshots: needs it, 3 minutes."""
+    """Report, demo and TensorBoard in a browser, with screenshots: needs Chromium and its driver, 4 minutes."""
     install(session, "test")
     shots = Path("build/screenshots").resolve()
     environment = {"MNIST_DVC_SCREENSHOTS": str(shots)}
@@ -276,7 +276,7 @@ def minimums(session: nox.Session) -> None:
     session.run("pytest", *WORKERS, *session.posargs)
 
 
-@session(default=False)
+@session(default=False, tags=CHECK)
 def docs(session: nox.Session) -> None:
     """The site in build/docs, links checked: half a minute; `-- --links` asks the network about those to elsewhere."""
     session.install(*pins(session), *group("docs"))

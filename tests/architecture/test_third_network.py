@@ -151,13 +151,11 @@ def test_network_that_breaks_a_promise_is_told_what_to_do(broken: Path) -> None:
     promises = "(foreign or large or sibling) and (budget_holds or dropout_is_there)"
     result = promises_of(broken, "-k", f"({promises}) or exactly_the_code")
     failed = set(re.findall(r"^FAILED .*::(\S+)", result.stdout, re.MULTILINE))
+    stages = ("train", "evaluate", "report", "export")
     assert failed == {
         "test_budget_holds[large]",
         "test_dropout_is_there_and_acts_in_training_only[foreign]",
-        *(
-            f"test_stage_depends_on_exactly_the_code_it_imports[{stage}]"
-            for stage in ("train", "evaluate", "report", "export")
-        ),
+        *(f"test_stage_depends_on_exactly_the_code_it_imports[{stage}]" for stage in stages),
     }
     for words in (
         "large: got 20,001 parameters, expected fewer than 20,000: narrow a layer",

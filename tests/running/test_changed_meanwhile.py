@@ -116,10 +116,12 @@ def ready(stage: str, workspace: Paths) -> None:
 
 
 def results(workspace: Paths) -> dict[Path, str | None]:
-    """Every file that a stage could publish, with its digest."""
+    """Every file that a stage could publish, but the history, which grows; with its digest."""
     kinds = {".json", ".md", ".safetensors", ".npz", ".png", ".csv", ".onnx", ".pth", ".sha256", ".html"}
     found = (path for path in workspace.root.rglob("*") if path.suffix in kinds or path.name == "SHA256SUMS")
-    return {path: file_sha256(path) for path in found if workspace.state not in path.parents}
+    return {
+        path: file_sha256(path) for path in found if workspace.state not in path.parents and path != workspace.history
+    }
 
 
 def other_params(workspace: Paths, stage: str) -> str:

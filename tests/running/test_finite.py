@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from helpers import params, raw_digits
-from killing import tracked
+from killing import published
 
 from mnist_dvc.data.prepared import write_prepared
 from mnist_dvc.data.splits import split
@@ -60,14 +60,14 @@ def test_train_publishes_nothing_and_ends_the_same_way_when_it_goes_on(
         train(RUINED, unvalidated, snapshot_every=0.0)
     assert f"Going on after step {steps[-1]} of {STEPS}" in capsys.readouterr().out
     assert kept(unvalidated.state) == steps
-    assert tracked(unvalidated) == {}
+    assert published(unvalidated) == {}
 
 
 def test_train_without_a_snapshot_within_the_epoch_notices_at_its_end(unvalidated: Paths) -> None:
     with pytest.raises(DivergedError, match=MESSAGE):
         train(RUINED, unvalidated, snapshot_every=1e9)
     assert kept(unvalidated.state) == [20, 30]
-    assert tracked(unvalidated) == {}
+    assert published(unvalidated) == {}
 
 
 def test_trial_publishes_nothing_and_ends_the_same_way_when_it_goes_on(
@@ -137,7 +137,7 @@ def test_result_without_answers_is_not_published(
     overflowing(monkeypatch)
     with pytest.raises(DivergedError, match="after the last step: got answers that are infinite or no numbers"):
         run(params(), unvalidated)
-    assert tracked(unvalidated) == {}
+    assert published(unvalidated) == {}
     assert list(unvalidated.root.glob("trials/*/*/*.json")) == []
     assert kept(unvalidated.state) != []
 
