@@ -6,6 +6,7 @@ import contextlib
 import copy
 import os
 import struct
+import threading
 import warnings
 from typing import TYPE_CHECKING, Any, Self
 
@@ -50,8 +51,15 @@ class EventLog:
         self._say = say
         self._writer: SummaryWriter | None = None
         self._tags: set[str] = set()
+        self._hook = threading.excepthook
+        threading.excepthook = self._in_a_thread
         with self._giving_up():
             self._go_on(folder, keep)
+
+    def _in_a_thread(self, told: threading.ExceptHookArgs) -> None:
+        """PyTorch's writer has a thread that ends with what the system says, and raises it again where it is fed."""
+        if not isinstance(told.exc_value, OSError):
+            self._hook(told)
 
     def _go_on(self, folder: Path, keep: Callable[[str, int], bool]) -> None:
         """Open a new file; if something in the earlier ones must go, it takes over from them.
@@ -89,6 +97,7 @@ class EventLog:
         if self._writer is not None:
             with self._giving_up():
                 self._writer.close()
+        threading.excepthook = self._hook
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[SummaryWriter | None]:
