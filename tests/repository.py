@@ -51,7 +51,7 @@ class Repository:
             f"GIT_{who}_{what}": "tester@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
         }
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        return os.environ | identity | {"PATH": path, "PYTHONPATH": "", "DVC_NO_ANALYTICS": "1"}
+        return os.environ | identity | {"PATH": path, "PYTHONPATH": "", "DVC_NO_ANALYTICS": "1", "COLUMNS": "250"}
 
     def git(self, *arguments: str) -> str:
         """Run git, which takes params for unchanged that DVC has edited within the second of its last look at them.
@@ -62,15 +62,15 @@ class Repository:
         os.utime(self.folder / "params.yaml", (tick, tick))
         return self.run("git", *arguments)
 
-    def dvc(self, *arguments: str, within: str = "", columns: int = 250) -> str:
-        return self.run("dvc", *arguments, within=within, columns=columns)
+    def dvc(self, *arguments: str, within: str = "", **variables: str) -> str:
+        return self.run("dvc", *arguments, within=within, **variables)
 
-    def run(self, *command: str, within: str = "", columns: int = 250) -> str:
+    def run(self, *command: str, within: str = "", **variables: str) -> str:
         """What ``command`` printed, run in the folder ``within``; there, too, with this copy's package."""
         result = subprocess.run(
             command,
             cwd=self.folder / within,
-            env=self.environment | {"PYTHONPATH": str(self.folder) if within else "", "COLUMNS": str(columns)},
+            env=self.environment | {"PYTHONPATH": str(self.folder) if within else ""} | variables,
             capture_output=True,
             text=True,
             check=False,
@@ -85,6 +85,10 @@ class Repository:
         pipeline = YAML(typ="safe", pure=True).load((self.folder / "dvc.yaml").read_text(encoding="utf-8"))
         names = [name for stage in pipeline["stages"].values() for out in stage["outs"] for name in out]
         return {name: (self.folder / name).read_bytes() for name in names if (self.folder / name).is_file()}
+
+    def published(self) -> dict[str, bytes]:
+        """Those of them that appear at the end alone: all but the history, which grows."""
+        return {name: content for name, content in self.outputs().items() if name != "reports/train/history.csv"}
 
     def set_params(self, **values: object) -> None:
         """Edit params.yaml as by hand: ``train_seed=2`` is ``train.seed``, and the comments stay."""

@@ -81,7 +81,7 @@ def test_experiment_changes_a_param_and_can_be_compared(repository: Repository) 
     assert changed["reports/metrics.json"]["nll"]["diff"] != 0
     changed = json.loads(repository.dvc("params", "diff", "--json"))
     assert changed["params.yaml"]["train.epochs"] == {"old": 2, "new": 3, "diff": 1}
-    shown = repository.dvc("exp", "show", "--only-changed", "--no-pager", columns=120)
+    shown = repository.dvc("exp", "show", "--only-changed", "--no-pager", COLUMNS="120")
     (header,) = [line for line in shown.splitlines() if "Experiment" in line]
     expected = ["Experiment", "Created", "accuracy", "errors", "nll", "val_accuracy", "train.epochs"]
     assert header.split()[: len(expected)] == expected  # digests of what stages depend on follow
@@ -208,15 +208,16 @@ LONG = 6
 
 
 def test_stopped_training_leaves_the_last_results(repository: Repository) -> None:
-    before = repository.outputs()
+    before = repository.published()
     repository.set_params(train_epochs=LONG)
     with Repro(repository) as run:
         run.until(ROW)
         os.kill(run.holder(), signal.SIGTERM)
         assert run.end() != 0
     assert "stopped by SIGTERM" in run.printed
-    assert repository.outputs() == before
-    assert repository.git("status", "--porcelain").split() == ["M", "params.yaml"]
+    assert repository.published() == before
+    changed = ["M", "params.yaml", "M", "reports/train/history.csv"]  # which shows as far as it came
+    assert repository.git("status", "--porcelain").split() == changed
     repository.git("checkout", "--", ".")
 
 
@@ -235,7 +236,8 @@ def another_line_of_code(repository: Repository) -> str:
 def test_what_is_edited_while_a_stage_runs_is_not_recorded_as_what_it_ran_with(
     repository: Repository, edit: Callable[[Repository], str]
 ) -> None:
-    before, lock = repository.outputs(), (repository.folder / "dvc.lock").read_bytes()
+    before, published = repository.outputs(), repository.published()
+    lock = (repository.folder / "dvc.lock").read_bytes()
     dated = sorted((repository.folder / "checkpoints").iterdir())
     repository.set_params(train_epochs=LONG)
     params, code = repository.folder / "params.yaml", repository.folder / "mnist_dvc/augment.py"
@@ -246,7 +248,7 @@ def test_what_is_edited_while_a_stage_runs_is_not_recorded_as_what_it_ran_with(
         assert run.end() != 0
     assert message in run.printed
     assert "exited with 65" in run.printed
-    assert repository.outputs() == before
+    assert repository.published() == published
     assert sorted((repository.folder / "checkpoints").iterdir()) == dated
     assert (repository.folder / "dvc.lock").read_bytes() == lock
     for path, content in unedited.items():
