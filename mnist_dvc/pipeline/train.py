@@ -61,8 +61,9 @@ def train(params: Params, paths: Paths, *, fresh: bool = False, snapshot_every: 
         ) as done,
     ):
         written = _publish(done, params, paths)
-    run = training_run(paths, done.card.network, params.train.seed, done.began)
-    mark_run(run, sha256(paths.model.read_bytes()), warn)
+        # While the snapshots are there: after a kill, the same run is marked once more.
+        run = training_run(paths, done.card.network, params.train.seed, done.began)
+        mark_run(run, sha256(paths.model.read_bytes()), warn)
     _say_done(done, [*written, run])
 
 
