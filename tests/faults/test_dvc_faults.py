@@ -6,7 +6,8 @@ import os
 import re
 import signal
 import subprocess
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pytest
@@ -26,8 +27,6 @@ SMALL: dict[str, dict[str, Any]] = {
     "train": {"epochs": 6, "batch_size": 100, "threads": 1},
     "evaluate": {"threads": 1},
 }
-LONGEST = 15.0
-"""Seconds until a kill; an uninterrupted run takes about as long."""
 
 
 def repository(folder: Path, **train: Any) -> Repository:
@@ -44,12 +43,24 @@ def repository(folder: Path, **train: Any) -> Repository:
     return made
 
 
+class Uninterrupted(NamedTuple):
+    """A run that nothing interrupts: dvc.lock, with the digests of every output, and how many seconds it took."""
+
+    lock: bytes
+    seconds: float
+
+
 @pytest.fixture(scope="module")
-def golden(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """dvc.lock, with the digests of every output, after a run that nothing interrupts."""
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Uninterrupted:
     made = repository(tmp_path_factory.mktemp("golden") / "repository")
+    began = time.perf_counter()
     made.dvc("repro")
-    return lock_of(made)
+    return Uninterrupted(lock_of(made), time.perf_counter() - began)
+
+
+@pytest.fixture
+def golden(uninterrupted: Uninterrupted) -> bytes:
+    return uninterrupted.lock
 
 
 def lock_of(made: Repository) -> bytes:
@@ -57,18 +68,20 @@ def lock_of(made: Repository) -> bytes:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_repro_killed_at_random_moments_ends_with_the_same_bytes(tmp_path: Path, golden: bytes, seed: int) -> None:
+def test_repro_killed_at_random_moments_ends_with_the_same_bytes(
+    tmp_path: Path, uninterrupted: Uninterrupted, seed: int
+) -> None:
     made, draw, kills = repository(tmp_path / "repository"), np.random.default_rng(seed), 0
     for _ in range(50):
         run = Repro(made)
         try:
-            run.process.wait(draw.uniform(1.0, LONGEST))
+            run.process.wait(draw.uniform(1.0, uninterrupted.seconds))
         except subprocess.TimeoutExpired:
             os.killpg(run.process.pid, signal.SIGKILL)
             kills += 1
         if run.end() == 0:
             break
-    assert lock_of(made) == golden
+    assert lock_of(made) == uninterrupted.lock
     assert kills > 0
     assert "up to date" in made.dvc("status")
 
@@ -115,7 +128,7 @@ def test_orphan_holds_the_lock_until_it_ends(tmp_path: Path) -> None:
     first.end()
     assert "Training completed." in first.printed
     assert "  train:" not in lock_of(made).decode()
-    assert made.dvc("repro").count("Running stage") == 3
+    assert made.dvc("repro").count("Running stage") == 4
 
 
 def test_orphan_that_is_stopped_leaves_its_work_to_the_next(tmp_path: Path) -> None:
