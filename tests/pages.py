@@ -76,7 +76,9 @@ class _Reader(HTMLParser):
             self._open.pop()
 
     def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop().tag == tag, f"</{tag}> closes something else"
+        opened = self._open.pop().tag
+        if opened != tag:
+            raise ValueError(f"</{tag}> closes <{opened}>")
 
     def handle_data(self, data: str) -> None:
         for element in self._open:
@@ -88,7 +90,8 @@ def elements(page: str) -> list[Element]:
     reader = _Reader()
     reader.feed(page)
     reader.close()
-    assert not reader._open, [element.tag for element in reader._open]
+    if reader._open:
+        raise ValueError(f"never closed: {[element.tag for element in reader._open]}")
     return reader.found
 
 
