@@ -99,13 +99,16 @@ def golden(paths: Paths) -> dict[str, bytes]:
 def kill_until_done(
     zygote: Zygote, template: Paths, folder: Path, golden: dict[str, bytes], *, seed: int, longest: float
 ) -> Report:
-    """Train in a copy of ``template`` with a kill after 0 to ``longest`` seconds, again and again, to the end."""
+    """Train in a copy of ``template`` with a kill after 0 to ``longest`` seconds, again and again, to the end.
+
+    Each attempt may take 2 % longer than the one before, so that a machine that has become slower gets there, too.
+    """
     draw, report = np.random.default_rng(seed), Report()
     shutil.copytree(template.root, folder)
     paths, newest = Paths(folder), -1
-    for _ in range(MOST_KILLS):
+    for kills in range(MOST_KILLS):
         process = zygote.start(folder, *TRAIN)
-        status = zygote.wait(draw.uniform(0, longest))
+        status = zygote.wait(draw.uniform(0, longest * 1.02**kills))
         if status is None:
             os.kill(process, signal.SIGKILL)
             status = zygote.wait()
