@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["EventLog"]
 
 SESSION_START = "_hparams_/session_start_info"
+BINS = 64
+"""Of a histogram; TensorBoard shows 30, and its writer's own thousand take three times as long."""
 
 
 class EventLog:
@@ -139,7 +141,7 @@ class EventLog:
             for name, tensor in tensors:
                 values = None if tensor is None else tensor.detach().float().cpu()
                 if writer is not None and values is not None and bool(torch.isfinite(values).all()):
-                    writer.add_histogram(f"{group}/{name}", values, step)
+                    writer.add_histogram(f"{group}/{name}", values, step, bins=BINS)
 
     def begin_session(self, values: Mapping[str, Any], metrics: Sequence[str]) -> None:
         """Params for the HPARAMS tab, in this very run, and the tags whose last points stand beside them."""
