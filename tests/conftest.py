@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from devices import take, told
-from helpers import params, raw_digits
+from helpers import prepared_workspace
 from hypothesis import settings
 
-from mnist_dvc.data.prepared import write_prepared
-from mnist_dvc.data.splits import split
-from mnist_dvc.paths import Paths
 from mnist_dvc.runtime import set_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
     from typing import Any
+
+    from mnist_dvc.paths import Paths
 
 # The same examples on every run, and no verdict on how long one took: the machine may be busy.
 settings.register_profile("mnist_dvc", deadline=None, derandomize=True)
@@ -93,9 +92,4 @@ def _signals_of_a_terminal() -> Iterator[None]:
 @pytest.fixture
 def workspace(tmp_path: Path) -> Paths:
     """A folder with prepared blobs: 300 to train on, 100 to validate, 100 to test."""
-    paths = Paths(tmp_path)
-    raw = raw_digits()
-    chosen = params().data
-    parts = split(raw, validation=chosen.validation, seed=chosen.seed)
-    write_prepared(paths.prepared, raw, parts, validation=chosen.validation, seed=chosen.seed)
-    return paths
+    return prepared_workspace(tmp_path)

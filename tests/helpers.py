@@ -6,6 +6,7 @@ import csv
 import gzip
 import hashlib
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -18,18 +19,17 @@ import pytest
 from ruamel.yaml import YAML
 
 from mnist_dvc.data.arrays import LabelledImages
-from mnist_dvc.data.prepared import DIGITS
+from mnist_dvc.data.prepared import DIGITS, write_prepared
 from mnist_dvc.data.sources import IdxFile
-from mnist_dvc.data.splits import RawDigits
+from mnist_dvc.data.splits import RawDigits, split
 from mnist_dvc.files import json_bytes
 from mnist_dvc.params import AugmentParams, DataParams, EvaluateParams, ExportParams, ModelParams, Params, TrainParams
+from mnist_dvc.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
-
-    from mnist_dvc.paths import Paths
 
 posix = pytest.mark.skipif(os.name == "nt", reason="signals, forks and full devices are POSIX")
 ROOT = Path(__file__).resolve().parents[1]
@@ -77,6 +77,20 @@ def idx_folder(folder: Path, *, packed: bool = False) -> tuple[IdxFile, IdxFile,
             (folder / name).write_bytes(content)
         files.append(IdxFile(name, array.ndim, len(array), hashlib.sha256(content).hexdigest()))
     return files[0], files[1], files[2], files[3]
+
+
+def prepared_workspace(folder: Path, train: int = 40) -> Paths:
+    """``folder`` with prepared blobs, ``train`` of each class in the training files: 100 to validate, 100 to test."""
+    paths, raw, chosen = Paths(folder), raw_digits(train), params().data
+    parts = split(raw, validation=chosen.validation, seed=chosen.seed)
+    write_prepared(paths.prepared, raw, parts, validation=chosen.validation, seed=chosen.seed)
+    return paths
+
+
+def copy_of(template: Paths, folder: Path) -> Paths:
+    """Another workspace in ``folder``, as ``template`` is: what every test of a file begins with is made once."""
+    shutil.copytree(template.root, folder, dirs_exist_ok=True)
+    return Paths(folder)
 
 
 def params(**train: Any) -> Params:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
-from helpers import NO_FILES, params, raw_digits, read_csv
+from helpers import NO_FILES, copy_of, params, prepared_workspace, raw_digits, read_csv
 
 from mnist_dvc.data.prepared import Prepared, write_prepared
 from mnist_dvc.data.splits import split
@@ -28,10 +28,16 @@ OUTPUTS = ("metrics.json", "predictions.csv", "classes.csv", "curves.png", "conf
 KEYS = ["dataset", "accuracy", "errors", "images", "accuracy_low", "accuracy_high", "nll", "brier", "ece", "parameters"]
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Paths:
+    paths = prepared_workspace(tmp_path_factory.mktemp("template"))
+    train(params(epochs=4, batch_size=20), paths)
+    return paths
+
+
 @pytest.fixture
-def trained(workspace: Paths) -> Paths:
-    train(params(epochs=4, batch_size=20), workspace)
-    return workspace
+def trained(template: Paths, tmp_path: Path) -> Paths:
+    return copy_of(template, tmp_path)
 
 
 def test_every_output_is_written_and_the_result_told(trained: Paths, capsys: pytest.CaptureFixture[str]) -> None:

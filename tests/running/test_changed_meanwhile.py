@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from asking import plant
-from helpers import blobs, params, write_params, write_scores
+from helpers import blobs, copy_of, params, prepared_workspace, write_params, write_scores
 from killing import tracked
 
 from mnist_dvc.data.prepared import Prepared, write_prepared
@@ -100,19 +100,37 @@ def run(stage: str, workspace: Paths) -> None:
             study_summary(workspace)
 
 
-def ready(stage: str, workspace: Paths) -> None:
-    """All that ``stage`` needs."""
-    write_params(workspace.root, sections={"data": {"source": "sample"}}, epochs=1)
-    if stage in ("evaluate", "export", "report"):
-        run("train", workspace)
-    if stage == "export":
-        write_scores(workspace, 19_706)
-    if stage == "report":
-        run("evaluate", workspace)
-    if stage == "summary":
-        run("trial", workspace)
-    elif stage == "teach":
-        plant(workspace, 5)
+class Ready:
+    """Workspaces with all that a stage needs, each made once and copied for every test that asks for it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._made: dict[str, Paths] = {}
+
+    def __call__(self, stage: str, workspace: Paths) -> None:
+        """Make ``workspace`` one of them."""
+        if stage not in self._made:
+            self._made[stage] = prepared_workspace(self._folder / stage)
+            self._make(stage, self._made[stage])
+        copy_of(self._made[stage], workspace.root)
+
+    def _make(self, stage: str, workspace: Paths) -> None:
+        write_params(workspace.root, sections={"data": {"source": "sample"}}, epochs=1)
+        if stage in ("evaluate", "export", "report"):
+            run("train", workspace)
+        if stage == "export":
+            write_scores(workspace, 19_706)
+        if stage == "report":
+            run("evaluate", workspace)
+        if stage == "summary":
+            run("trial", workspace)
+        elif stage == "teach":
+            plant(workspace, 5)
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Ready:
+    return Ready(tmp_path_factory.mktemp("ready"))
 
 
 def results(workspace: Paths) -> dict[Path, str | None]:
@@ -143,7 +161,7 @@ def other_params(workspace: Paths, stage: str) -> str:
 
 
 @pytest.mark.parametrize("stage", [name for name in LAST_WORK if name != "summary"])
-def test_params_edited_while_a_stage_works(workspace: Paths, meanwhile: Meanwhile, stage: str) -> None:
+def test_params_edited_while_a_stage_works(ready: Ready, workspace: Paths, meanwhile: Meanwhile, stage: str) -> None:
     ready(stage, workspace)
     before, key = results(workspace), []
     meanwhile(stage, lambda: key.append(other_params(workspace, stage)))
@@ -156,7 +174,7 @@ def test_params_edited_while_a_stage_works(workspace: Paths, meanwhile: Meanwhil
 
 @pytest.mark.parametrize("stage", ["prepare", "trial", "export", "summary"])
 def test_code_edited_while_a_stage_works(
-    workspace: Paths, meanwhile: Meanwhile, monkeypatch: pytest.MonkeyPatch, stage: str
+    ready: Ready, workspace: Paths, meanwhile: Meanwhile, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
     ready(stage, workspace)
     before, edited = results(workspace), workspace.root / "augment.py"
@@ -179,7 +197,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("stage", FILES)
-def test_file_replaced_while_a_stage_works(workspace: Paths, meanwhile: Meanwhile, stage: str) -> None:
+def test_file_replaced_while_a_stage_works(ready: Ready, workspace: Paths, meanwhile: Meanwhile, stage: str) -> None:
     ready(stage, workspace)
     path = workspace.root / FILES[stage]
     before = results(workspace)
@@ -195,7 +213,7 @@ def test_file_replaced_while_a_stage_works(workspace: Paths, meanwhile: Meanwhil
     assert {**results(workspace), path: None} == {**before, path: None}
 
 
-def test_scores_replaced_while_export_works(workspace: Paths, meanwhile: Meanwhile) -> None:
+def test_scores_replaced_while_export_works(ready: Ready, workspace: Paths, meanwhile: Meanwhile) -> None:
     ready("export", workspace)
     before = results(workspace)
     del before[workspace.test_metrics]
@@ -206,7 +224,7 @@ def test_scores_replaced_while_export_works(workspace: Paths, meanwhile: Meanwhi
     assert not workspace.model_card.exists()
 
 
-def test_recipe_edited_while_export_works(workspace: Paths, meanwhile: Meanwhile) -> None:
+def test_recipe_edited_while_export_works(ready: Ready, workspace: Paths, meanwhile: Meanwhile) -> None:
     """The model card tells it."""
     ready("export", workspace)
     before = results(workspace)
@@ -217,7 +235,7 @@ def test_recipe_edited_while_export_works(workspace: Paths, meanwhile: Meanwhile
 
 
 @pytest.mark.parametrize("stage", ["prepare", "trial", "teach", "evaluate", "export", "report"])
-def test_rewriting_the_same_disturbs_no_stage(workspace: Paths, meanwhile: Meanwhile, stage: str) -> None:
+def test_rewriting_the_same_disturbs_no_stage(ready: Ready, workspace: Paths, meanwhile: Meanwhile, stage: str) -> None:
     """The twin of the tests above: it is the change that is refused, not that somebody wrote."""
     ready(stage, workspace)
     before = results(workspace)
@@ -246,7 +264,9 @@ def score(workspace: Paths) -> bytes:
     return (workspace.trial("compact", 1) / "metrics.json").read_bytes()
 
 
-def test_trial_is_never_scored_on_images_that_it_may_have_learned(workspace: Paths, meanwhile: Meanwhile) -> None:
+def test_trial_is_never_scored_on_images_that_it_may_have_learned(
+    ready: Ready, workspace: Paths, meanwhile: Meanwhile
+) -> None:
     ready("trial", workspace)
     replace_split(workspace, 0)
     meanwhile("trial", lambda: replace_split(workspace, 1))
@@ -259,7 +279,7 @@ def test_trial_is_never_scored_on_images_that_it_may_have_learned(workspace: Pat
 
 
 def test_without_the_check_the_trial_would_be_scored_on_them(
-    workspace: Paths, meanwhile: Meanwhile, monkeypatch: pytest.MonkeyPatch
+    ready: Ready, workspace: Paths, meanwhile: Meanwhile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ready("trial", workspace)
     replace_split(workspace, 0)
@@ -282,7 +302,7 @@ def test_without_the_check_the_trial_would_be_scored_on_them(
 
 
 def test_training_that_was_refused_is_not_lost(
-    workspace: Paths, meanwhile: Meanwhile, capsys: pytest.CaptureFixture[str]
+    ready: Ready, workspace: Paths, meanwhile: Meanwhile, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ready("train", workspace)
     run("train", workspace)
@@ -299,7 +319,9 @@ def test_training_that_was_refused_is_not_lost(
     assert tracked(workspace) == whole
 
 
-def test_views_of_other_code_are_not_mixed_with_new_ones(workspace: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_views_of_other_code_are_not_mixed_with_new_ones(
+    ready: Ready, workspace: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Asking is stopped after a view, code is edited, and the same command asks about every view anew."""
     ready("teach", workspace)
     asked: list[int] = []
@@ -326,7 +348,7 @@ def test_views_of_other_code_are_not_mixed_with_new_ones(workspace: Paths, monke
 # -------------------------------------------------------------------------------- parts that belong together
 
 
-def test_model_with_the_history_of_another_training_is_refused(workspace: Paths) -> None:
+def test_model_with_the_history_of_another_training_is_refused(ready: Ready, workspace: Paths) -> None:
     ready("train", workspace)
     run("train", workspace)
     earlier = workspace.history.read_bytes()
@@ -337,7 +359,7 @@ def test_model_with_the_history_of_another_training_is_refused(workspace: Paths)
     assert not workspace.test_report.exists()
 
 
-def test_its_own_history_is_taken_so_the_test_above_can_fail(workspace: Paths) -> None:
+def test_its_own_history_is_taken_so_the_test_above_can_fail(ready: Ready, workspace: Paths) -> None:
     ready("train", workspace)
     run("train", workspace)
     run("evaluate", workspace)
@@ -345,7 +367,7 @@ def test_its_own_history_is_taken_so_the_test_above_can_fail(workspace: Paths) -
 
 
 @pytest.mark.parametrize("stage", ["evaluate", "export", "report"])
-def test_model_of_another_network_than_the_params_name_is_refused(workspace: Paths, stage: str) -> None:
+def test_model_of_another_network_than_the_params_name_is_refused(ready: Ready, workspace: Paths, stage: str) -> None:
     ready(stage, workspace)
     write_params(workspace.root, sections={"model": {"name": "sprint"}})
     before = results(workspace)
@@ -358,7 +380,7 @@ def test_model_of_another_network_than_the_params_name_is_refused(workspace: Pat
 
 
 @pytest.mark.parametrize("stage", ["evaluate", "export", "report"])
-def test_model_of_other_digits_is_refused(workspace: Paths, stage: str) -> None:
+def test_model_of_other_digits_is_refused(ready: Ready, workspace: Paths, stage: str) -> None:
     ready(stage, workspace)
     shutil.rmtree(workspace.prepared)
     run("prepare", workspace)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers import NO_FILES, params
+from helpers import NO_FILES, copy_of, params, prepared_workspace
 from killing import published, tracked
 
 from mnist_dvc.errors import ArtifactError
@@ -31,13 +31,18 @@ class LostError(Exception):
     """Stands for the end of the process."""
 
 
-@pytest.fixture
-def whole(workspace: Paths) -> dict[str, bytes]:
-    """What a training leaves that nothing happens to; in its place the snapshots of one that was lost on the way."""
-    train(params(), workspace)
-    outputs = tracked(workspace)
-    for path in workspace.of_training:
-        path.unlink()
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What a training leaves that nothing happens to."""
+    paths = prepared_workspace(tmp_path_factory.mktemp("whole"))
+    train(params(), paths)
+    return tracked(paths)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Paths:
+    """A workspace with the snapshots of a training that was lost on the way."""
+    paths = prepared_workspace(tmp_path_factory.mktemp("template"))
     train_on = Training._train_on
 
     def lose(self: Training, *batch: Any) -> None:
@@ -48,8 +53,13 @@ def whole(workspace: Paths) -> dict[str, bytes]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Training, "_train_on", lose)
         with pytest.raises(LostError):
-            train(params(), workspace, snapshot_every=0.0)
-    return outputs
+            train(params(), paths, snapshot_every=0.0)
+    return paths
+
+
+@pytest.fixture
+def workspace(template: Paths, tmp_path: Path) -> Paths:
+    return copy_of(template, tmp_path)
 
 
 def snapshots(paths: Paths) -> list[Path]:
@@ -166,7 +176,6 @@ def test_newest_is_taken_whatever_the_older_one_is(
     assert tracked(workspace) == whole
 
 
-@pytest.mark.usefixtures("whole")
 @pytest.mark.parametrize("name", REFUSED_BY_THE_SYSTEM)
 def test_system_that_refuses_all_of_them_is_the_error_and_nothing_is_lost(
     workspace: Paths, monkeypatch: pytest.MonkeyPatch, name: str
@@ -181,7 +190,6 @@ def test_system_that_refuses_all_of_them_is_the_error_and_nothing_is_lost(
     assert published(workspace) == {}
 
 
-@pytest.mark.usefixtures("whole")
 @pytest.mark.parametrize("damaged", [0, 1], ids=["newest", "older"])
 def test_one_unreadable_and_one_damaged_is_none_whole(
     workspace: Paths, monkeypatch: pytest.MonkeyPatch, damaged: int
@@ -214,7 +222,6 @@ def test_only_snapshot_that_is_unreadable_costs_what_it_held(
     assert tracked(workspace) == whole
 
 
-@pytest.mark.usefixtures("whole")
 def test_without_the_removal_a_folder_would_end_the_training(workspace: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     """The twin of the folders above."""
     no_file(full_folder)(snapshots(workspace)[0], monkeypatch)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from asking import VIEWS, ask, plant
-from helpers import augment_params, params, raw_digits, remove_split
+from helpers import augment_params, params, prepared_workspace, raw_digits, remove_split
 
 from mnist_dvc.augment import distort
 from mnist_dvc.data.digits import Digits, normalise
@@ -28,6 +28,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mnist_dvc.paths import Paths
+
+
+IMAGES = 100
+"""To train on: a third of the usual, since each is asked about many times."""
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Paths:
+    return prepared_workspace(tmp_path, train=20)
 
 
 @pytest.fixture
@@ -74,8 +83,8 @@ def test_answers_are_written_with_what_they_are_about(
         teachers=[sha256(path.read_bytes()) for path in teachers],
         precision="float32",
     )
-    assert (written.views, written.images) == (VIEWS, 300)
-    assert f"Asked 2 teachers on 3 views of 300 images  ->  {workspace.teaching}" in capsys.readouterr().out
+    assert (written.views, written.images) == (VIEWS, IMAGES)
+    assert f"Asked 2 teachers on 3 views of {IMAGES} images  ->  {workspace.teaching}" in capsys.readouterr().out
     assert [path.name for path in (workspace.state / "teach").iterdir()] == ["lock"]
 
 
@@ -88,8 +97,8 @@ def test_answers_are_the_mean_of_what_the_teachers_say_of_each_view(workspace: P
     models = [read_model(path, TEACHERS)[0] for path in teachers]
     expected = []
     for view in range(VIEWS):
-        images_N1HW, _ = digits.batch(torch.arange(300))
-        distortions = view_distortions(written.lesson, view, 300, torch.device("cpu"))
+        images_N1HW, _ = digits.batch(torch.arange(IMAGES))
+        distortions = view_distortions(written.lesson, view, IMAGES, torch.device("cpu"))
         assert distortions is not None
         images_N1HW = normalise(distort(images_N1HW, distortions))
         with torch.no_grad():
@@ -206,7 +215,7 @@ def planted_view(workspace: Paths, teachers: list[Path], changes: dict[str, Any]
         teachers=[sha256(path.read_bytes()) for path in teachers],
         precision="float32",
     ).model_copy(update=changes or {})
-    answers_NK = torch.randn((300, 10), generator=torch.Generator().manual_seed(0)).log_softmax(dim=1).half()
+    answers_NK = torch.randn((IMAGES, 10), generator=torch.Generator().manual_seed(0)).log_softmax(dim=1).half()
     path = kept_for(workspace, teachers) / "view-0.safetensors"
     path.parent.mkdir(parents=True)
     path.write_bytes(teaching_bytes(Teaching(lesson, answers_NK[None])))
