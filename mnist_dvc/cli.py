@@ -263,9 +263,11 @@ def teacher(*, seed: SeedOption, changes: SetOption, params: ParamsOption = DEFA
 def teach(
     *,
     teachers: Annotated[list[Path], typer.Argument(metavar="MODEL", help="Model files that `study teacher` wrote.")],
-    views: Annotated[int, typer.Option(min=1, max=1000, help="Distorted versions of each training image.")],
+    views: Annotated[
+        int, typer.Option(min=1, max=1000, metavar="N", help="Distorted versions of each training image.")
+    ],
     changes: SetOption,
-    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the distortions.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, metavar="N", help="Of the distortions.")] = 0,
     params: ParamsOption = DEFAULT_PARAMS,
 ) -> None:
     """Ask teachers about distorted versions of every training image, write data/teaching.safetensors."""

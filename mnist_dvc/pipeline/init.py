@@ -78,7 +78,7 @@ def code(paths: Paths) -> None:
         OSError: the file cannot be written.
     """
     with exclusive(paths.state, "mnist-dvc code"):
-        write_atomically(paths.root / CODE, json_bytes(_digests(_text("dvc.yaml"))))
+        write_atomically(paths.root / CODE, json_bytes({"code": _digests(_text("dvc.yaml"))}))
 
 
 def _files(folder: Path) -> dict[str, bytes]:
@@ -119,13 +119,13 @@ def _pipeline(text: str) -> str:
     told = re.sub(r"^      - mnist_dvc/.*\n", "", told, flags=re.MULTILINE)
     told = re.sub(r"^    deps:\n(?!      )", "", told, flags=re.MULTILINE)
     told = re.sub(
-        r"^  (\w+):\n((?:    .*\n)*?    params:\n)", rf"  \1:\n\2      - {CODE}: [\1]\n", told, flags=re.MULTILINE
+        r"^  (\w+):\n((?:    .*\n)*?    params:\n)", rf"  \1:\n\2      - {CODE}: [code.\1]\n", told, flags=re.MULTILINE
     )
     return HEAD + told.replace("python -m mnist_dvc", "mnist-dvc").replace("stages:\n", CODE_STAGE, 1)
 
 
 def _digests(text: str) -> dict[str, str]:
-    """SHA-256 over the names and contents of the package's files that each stage of the repository's dvc.yaml lists."""
+    """Of each stage, over names and contents of the package's files that dvc.yaml lists: SHA-256, cut."""
     listed = {
         stage: re.findall(r"^      - (mnist_dvc/\S+)", block, re.MULTILINE)
         for stage, block in re.findall(r"^  (\w+):\n((?:    .*\n)+)", text, re.MULTILINE)
@@ -136,7 +136,7 @@ def _digests(text: str) -> dict[str, str]:
 def _digest(names: list[str]) -> str:
     files = sorted({path for name in names for path in _files_of(PACKAGE.parent / name)})
     lines = (f"{sha256(path.read_bytes())} {path.relative_to(PACKAGE.parent).as_posix()}" for path in files)
-    return sha256("\n".join(lines).encode())
+    return sha256("\n".join(lines).encode())[:16]
 
 
 def _files_of(path: Path) -> Iterator[Path]:
