@@ -1,10 +1,11 @@
-"""The wheel with the extra `train`, outside the repository: `init` and `dvc repro` on bundled digits; `nox -s wheel`."""
+"""The wheel with the extra `train`, outside the repository: `init`, `dvc repro` on bundled digits; `nox -s wheel`."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,13 +16,13 @@ CHANGES = {"source": "sample", "epochs": "5"}
 STAGES = ("prepare", "train", "evaluate", "report", "export")
 
 
-def run(folder: Path, *command: str) -> str:
+def run(folder: Path, name: str, *arguments: str) -> str:
     """What a command prints in ``folder``, the environment active and nothing of the caller's Python in sight."""
     (program,) = ENVIRONMENT.glob("[Sb]*/mnist-dvc*")
     plain = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV", "COV_"))}
     active = plain | {"PATH": f"{program.parent}{os.pathsep}{plain['PATH']}"}
-    shell = os.name == "nt"  # which looks the program up in that PATH there
-    result = subprocess.run(command, cwd=folder, env=active, capture_output=True, text=True, check=False, shell=shell)
+    command = [shutil.which(name, path=active["PATH"]) or name, *arguments]
+    result = subprocess.run(command, cwd=folder, env=active, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         raise RuntimeError(f"{command}: {result.stdout}{result.stderr}")
     return result.stdout
