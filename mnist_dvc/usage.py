@@ -68,9 +68,8 @@ class Command(TyperCommand):
         """As everywhere, but ``--epochs 5`` is refused with ``-S train.epochs=5``."""
         known = [name for option in self.get_params(ctx) for name in option.opts]
         for name, value in _options(args) if SET in known else ():
-            near = name in known or difflib.get_close_matches(name, known)
-            key = None if near else key_meant(name, str(ctx.info_name))
-            if key is not None:
+            key = None if name in known else key_meant(name, str(ctx.info_name))
+            if key is not None and (_names(name, key) or not difflib.get_close_matches(name, known)):
                 ctx.fail(f"No such option: {name}. Did you mean -S {key}={value}?")
         return super().parse_args(ctx, args)
 
@@ -109,11 +108,20 @@ def _options(args: Sequence[str]) -> list[tuple[str, str]]:
 
 def key_meant(option: str, command: str) -> str | None:
     """The key that ``--learning-rate`` or ``--train.epoch`` names or nearly names, first those of the command."""
-    name = option.removeprefix("--").replace("-", "_")
+    name = _name(option)
     keys = sorted(param_keys(), key=lambda key: (not key.startswith(f"{command}."), not key.startswith("train.")))
     named = {spelling: key for key in reversed(keys) for spelling in (key, key.rpartition(".")[2])}
     near = difflib.get_close_matches(name, named, n=1)
     return named.get(name) or (named[near[0]] if near else None)
+
+
+def _name(option: str) -> str:
+    return option.removeprefix("--").replace("-", "_")
+
+
+def _names(option: str, key: str) -> bool:
+    """Whether ``option`` is ``key`` or its last part, without a misspelling."""
+    return f".{key}".endswith(f".{_name(option)}")
 
 
 @contextlib.contextmanager

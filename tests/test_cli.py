@@ -237,6 +237,7 @@ def test_the_import_check_can_fail(tmp_path: Path) -> None:
         (["train", "--epochs", "3"], 2, "No such option: --epochs. Did you mean -S train.epochs=3?"),
         (["train", "--learning-rate=0.1"], 2, "Did you mean -S train.learning_rate=0.1?"),
         (["evaluate", "--batch_size", "9"], 2, "Did you mean -S evaluate.batch_size=9?"),
+        (["train", "--seed", "3"], 2, "Did you mean -S train.seed=3?"),  # though --set is near
         (["train", "--epoch"], 2, "Did you mean -S train.epochs=VALUE?"),
         (["train", "--fres"], 2, "(Possible options: --fresh)"),
         (["predict", "--epochs", "3", "x.png"], 2, "No such option: --epochs"),
