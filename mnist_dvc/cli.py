@@ -158,6 +158,8 @@ def summary(
     params: ParamsOption = DEFAULT_PARAMS,
 ) -> None:
     """Show parameters, shapes and multiply-adds of a network (default: the one in the params file)."""
+    if model is not None and changes:
+        raise typer.BadParameter("--model asks no params file.", param_hint="--set")
     from mnist_dvc.pipeline.summary import summary as run
 
     with _until_nobody_reads():

@@ -241,6 +241,7 @@ def test_the_import_check_can_fail(tmp_path: Path) -> None:
         (["train", "--epoch"], 2, "Did you mean -S train.epochs=VALUE?"),
         (["train", "--fres"], 2, "(Possible options: --fresh)"),
         (["predict", "--epochs", "3", "x.png"], 2, "No such option: --epochs"),
+        (["summary", "--model", "compact", "-S", "model.name=x"], 2, "for --set: --model asks no params file"),
         (["summary", "-S", "train.epoch=3"], 2, "mnist-dvc: -S train.epoch=3: unknown key, did you mean train.epochs?"),
         (
             ["summary", "--model", "nonsense"],
