@@ -43,29 +43,6 @@ def test_help_shows_every_option(tmp_path: Path, arguments: list[str]) -> None:
     assert all(part in result.stdout for part in (commands if arguments == ["--help"] else ["--params"]))
 
 
-@pytest.mark.parametrize("name", ["", "train", "predict", "demo", "study", "study teach"])
-def test_short_help_is_the_same_and_speaks_of_no_types(tmp_path: Path, name: str) -> None:
-    short, long = command(*name.split(), "-h", cwd=tmp_path), command(*name.split(), "--help", cwd=tmp_path)
-    assert (short.returncode, short.stdout) == (0, long.stdout)
-    assert "Show this message" in short.stdout
-    assert "<" not in short.stdout.replace("<=", "")
-
-
-def test_shell_gets_what_completes_a_line(tmp_path: Path) -> None:
-    def completed(line: str) -> list[str]:
-        words = {
-            "COMP_WORDS": line,
-            "COMP_CWORD": str(len(line.split(" ")) - 1),
-            "_MNIST_DVC_COMPLETE": "complete_bash",
-        }
-        return command(cwd=tmp_path, environment=os.environ | words).stdout.split()
-
-    assert completed("mnist-dvc ev") == ["evaluate"]
-    assert completed("mnist-dvc train --fr") == ["--fresh"]
-    assert completed("mnist-dvc train -S train.ep") == ["train.epochs="]
-    assert completed("mnist-dvc nothing") == []
-
-
 STUDY = {
     "trial": ("--seed", "--network", "--params"),
     "teacher": ("--seed", "--params"),
@@ -327,15 +304,6 @@ def test_debug_shows_where_it_happened(tmp_path: Path) -> None:
     assert result.returncode == 65
     assert "Traceback" in result.stderr
     assert result.stderr.splitlines()[-1].startswith("mnist-dvc: models/model.safetensors: file: got nothing")
-
-
-@pytest.mark.parametrize("arguments", [["evaluate", "--debug"], ["study", "--debug", "summary"], ["--debug", "train"]])
-def test_debug_may_stand_anywhere(tmp_path: Path, arguments: list[str]) -> None:
-    shown = command(*arguments, cwd=tmp_path)
-    quiet = command(*(word for word in arguments if word != "--debug"), cwd=tmp_path)
-    assert quiet.returncode == shown.returncode != 0
-    assert ("Traceback" in shown.stderr, "Traceback" in quiet.stderr) == (True, False)
-    assert shown.stderr.endswith(quiet.stderr)
 
 
 def test_unwritable_output_ends_in_74(tmp_path: Path) -> None:
