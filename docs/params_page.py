@@ -21,7 +21,8 @@ HEAD = """\
 
 Every key of [params.yaml](../params.yaml), in its order. All must be there, and no other; a value of another type or
 out of range is refused before any work, with these very words. `dvc exp run -S train.epochs=3` changes one for a run
-([dvc.md](dvc.md)). The file is read by the rules of YAML 1.2, as DVC reads it: `1e-3` is a number, `no` a text.
+([dvc.md](dvc.md)); every command that reads them takes `-S`, too, as in `mnist-dvc train -S train.epochs=3`, and leaves
+the file as it is. It is read by the rules of YAML 1.2, as DVC reads it: `1e-3` is a number, `no` a text.
 
 This page is made of the classes in [mnist_dvc/params.py](../mnist_dvc/params.py) by `python docs/params_page.py`."""
 LINE = re.compile(r"^( *)(\w+): *([^#\n]*?) *(?:# (.*))?$", re.MULTILINE)

@@ -6,6 +6,7 @@ Stages are imported by the command that needs them, so that ``--help`` costs no 
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import signal
@@ -18,10 +19,10 @@ import typer
 
 from mnist_dvc.codebase import as_begun
 from mnist_dvc.errors import MnistDvcError, printable
-from mnist_dvc.params import load_params
 from mnist_dvc.paths import Paths
 from mnist_dvc.running.interruption import Watchdog
 from mnist_dvc.streams import fill_descriptors, outlive_errors, outlive_output
+from mnist_dvc.usage import DEBUG, DEFAULT_PARAMS, Command, ParamsOption, Program, SetOption, loaded_params, told_of
 from mnist_dvc.version import __version__
 
 if TYPE_CHECKING:
@@ -39,14 +40,13 @@ OUT_OF_MEMORY = ("DefaultCPUAllocator: ", "could not create a primitive", "could
 
 app = typer.Typer(
     name=PROGRAM,
+    cls=Program,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Train, prove and ship a handwritten-digit classifier under 20,000 parameters. `dvc repro` runs all stages.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
-ParamsOption = Annotated[Path, typer.Option("--params", metavar="FILE", help="The params file.")]
-DEFAULT_PARAMS = Path("params.yaml")
 ModelOption = Annotated[
     Path | None,
     typer.Option(
@@ -55,6 +55,9 @@ ModelOption = Annotated[
         help="A trained model (.onnx, .safetensors, .pth) or a released one (compact, reference); else models/'s.",
     ),
 ]
+
+
+command = functools.partial(app.command, cls=Command)
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001  (typer passes it so)
@@ -67,7 +70,7 @@ def _version(wanted: bool) -> None:  # noqa: FBT001  (typer passes it so)
 def _common(
     context: typer.Context,
     *,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,  # noqa: ARG001
+    debug: Annotated[bool, typer.Option(DEBUG, help="Show the traceback of an error.")] = False,  # noqa: ARG001
     version: Annotated[  # noqa: ARG001
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
@@ -78,18 +81,31 @@ def _common(
         as_begun()  # before any of it is imported
 
 
-@app.command()
-def prepare(params: ParamsOption = DEFAULT_PARAMS) -> None:
+@command()
+def init(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Where to; made if absent.", show_default="here")
+    ] = Path(),
+) -> None:
+    """Begin a project in a folder: params.yaml and a dvc.yaml by which `dvc repro` runs this installation."""
+    from mnist_dvc.pipeline.init import init as run
+
+    run(folder)
+
+
+@command()
+def prepare(changes: SetOption, params: ParamsOption = DEFAULT_PARAMS) -> None:
     """Find the digits, split them, write data/prepared/."""
-    loaded = load_params(params)
-    from mnist_dvc.pipeline.prepare import prepare as run
+    with loaded_params(params, changes) as loaded:
+        from mnist_dvc.pipeline.prepare import prepare as run
 
-    run(loaded, Paths())
+        run(loaded, Paths())
 
 
-@app.command()
+@command()
 def train(
     *,
+    changes: SetOption,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start anew instead of going on from a snapshot.")] = False,
     snapshot_every: Annotated[
         float, typer.Option(min=0.0, metavar="SECONDS", help="Time between snapshots within an epoch.")
@@ -100,55 +116,62 @@ def train(
 
     A training that was stopped or killed goes on where it was, to the same bits, when the same command runs again.
     """
-    loaded = load_params(params)
-    from mnist_dvc.pipeline.train import train as run
+    with loaded_params(params, changes) as loaded:
+        from mnist_dvc.pipeline.train import train as run
 
-    run(loaded, Paths(), fresh=fresh, snapshot_every=snapshot_every)
+        run(loaded, Paths(), fresh=fresh, snapshot_every=snapshot_every)
 
 
-@app.command()
-def evaluate(params: ParamsOption = DEFAULT_PARAMS) -> None:
+@command()
+def evaluate(changes: SetOption, params: ParamsOption = DEFAULT_PARAMS) -> None:
     """Score the trained model on the test images, write reports/test/."""
-    loaded = load_params(params)
-    from mnist_dvc.pipeline.evaluate import evaluate as run
+    with loaded_params(params, changes) as loaded:
+        from mnist_dvc.pipeline.evaluate import evaluate as run
 
-    run(loaded, Paths())
+        run(loaded, Paths())
 
 
-@app.command()
-def export(params: ParamsOption = DEFAULT_PARAMS) -> None:
+@command()
+def export(changes: SetOption, params: ParamsOption = DEFAULT_PARAMS) -> None:
     """Write the trained model as models/model.onnx, if it answers there as in PyTorch."""
-    loaded = load_params(params)
-    from mnist_dvc.pipeline.export import export as run
+    with loaded_params(params, changes) as loaded:
+        from mnist_dvc.pipeline.export import export as run
 
-    run(loaded, Paths())
+        run(loaded, Paths())
 
 
-@app.command()
-def report(params: ParamsOption = DEFAULT_PARAMS) -> None:
+@command()
+def report(changes: SetOption, params: ParamsOption = DEFAULT_PARAMS) -> None:
     """Write reports/report.html: figures, charts, every mistake and the recipe on one page that needs no other file."""
-    loaded = load_params(params)
-    from mnist_dvc.pipeline.report import report as run
+    with loaded_params(params, changes) as loaded:
+        from mnist_dvc.pipeline.report import report as run
 
-    run(loaded, Paths())
+        run(loaded, Paths())
 
 
-@app.command()
+@command()
 def summary(
     *,
     model: Annotated[str | None, typer.Option("--model", metavar="NAME", help="A registered network.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    changes: SetOption,
     params: ParamsOption = DEFAULT_PARAMS,
 ) -> None:
     """Show parameters, shapes and multiply-adds of a network (default: the one in the params file)."""
-    name = model if model is not None else load_params(params).model.name
+    if model is not None and changes:
+        raise typer.BadParameter("--model asks no params file.", param_hint="--set")
     from mnist_dvc.pipeline.summary import summary as run
 
     with _until_nobody_reads():
-        run(name, as_json=as_json)
+        if model is None:
+            with loaded_params(params, changes) as loaded:
+                run(loaded.model.name, as_json=as_json)
+        else:
+            with told_of("--model", "model.name"):
+                run(model, as_json=as_json)
 
 
-@app.command()
+@command()
 def predict(
     *,
     pictures: Annotated[
@@ -166,7 +189,7 @@ def predict(
         run(pictures, model or published_model(Paths()), as_json=as_json)
 
 
-@app.command()
+@command()
 def demo(
     *,
     model: ModelOption = None,
@@ -181,6 +204,14 @@ def demo(
     run(model or published_model(Paths()), host=host, port=port, browser=not no_browser)
 
 
+@command(hidden=True)
+def code() -> None:
+    """Write code.json: what each stage of the pipeline is made of in this installation; for the dvc.yaml of `init`."""
+    from mnist_dvc.pipeline.init import code as run
+
+    run(Paths())
+
+
 @contextlib.contextmanager
 def _until_nobody_reads() -> Iterator[None]:
     """End quietly, but not in success, if whoever reads the other end of a pipe has gone."""
@@ -191,21 +222,23 @@ def _until_nobody_reads() -> Iterator[None]:
 
 
 study = typer.Typer(
-    help="The stages of the studies in studies/, each run in its folder by `dvc repro`.", no_args_is_help=True
+    cls=Program,
+    help="The stages of the studies in studies/, each run in its folder by `dvc repro`.",
+    no_args_is_help=True,
 )
 app.add_typer(study, name="study")
+of_studies = functools.partial(study.command, cls=Command)
 
 LARGEST_SEED = 2**63 - 1
-SeedOption = Annotated[
-    int, typer.Option("--seed", min=0, max=LARGEST_SEED, metavar="N", help="Takes the place of train.seed.")
-]
+SeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="Takes the place of train.seed.")]
 NetworkOption = Annotated[str | None, typer.Option("--network", metavar="NAME", help="Takes the place of model.name.")]
 
 
-@study.command()
+@of_studies()
 def trial(
     *,
     seed: SeedOption,
+    changes: SetOption,
     network: NetworkOption = None,
     teaching: Annotated[
         Path | None, typer.Option("--teaching", metavar="FILE", help="Answers of teachers, if not this study's own.")
@@ -213,37 +246,40 @@ def trial(
     params: ParamsOption = DEFAULT_PARAMS,
 ) -> None:
     """Train one network with one seed, score it once on the test images, write trials/NETWORK/SEED/."""
-    loaded = load_params(params, network, seed)
-    from mnist_dvc.study.trial import trial as run
+    with loaded_params(params, changes, seed, network) as loaded:
+        from mnist_dvc.study.trial import trial as run
 
-    run(loaded, Paths(), teaching=teaching)
+        run(loaded, Paths(), teaching=teaching)
 
 
-@study.command()
-def teacher(*, seed: SeedOption, params: ParamsOption = DEFAULT_PARAMS) -> None:
+@of_studies()
+def teacher(*, seed: SeedOption, changes: SetOption, params: ParamsOption = DEFAULT_PARAMS) -> None:
     """Train one teacher, which may be larger than the budget and sees no test image, write trials/NETWORK/SEED/."""
-    loaded = load_params(params, seed=seed)
-    from mnist_dvc.study.trial import teacher as run
+    with loaded_params(params, changes, seed) as loaded:
+        from mnist_dvc.study.trial import teacher as run
 
-    run(loaded, Paths())
+        run(loaded, Paths())
 
 
-@study.command()
+@of_studies()
 def teach(
     *,
     teachers: Annotated[list[Path], typer.Argument(metavar="MODEL", help="Model files that `study teacher` wrote.")],
-    views: Annotated[int, typer.Option(min=1, max=1000, help="Distorted versions of each training image.")],
-    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the distortions.")] = 0,
+    views: Annotated[
+        int, typer.Option(min=1, max=1000, metavar="N", help="Distorted versions of each training image.")
+    ],
+    changes: SetOption,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, metavar="N", help="Of the distortions.")] = 0,
     params: ParamsOption = DEFAULT_PARAMS,
 ) -> None:
     """Ask teachers about distorted versions of every training image, write data/teaching.safetensors."""
-    loaded = load_params(params)
-    from mnist_dvc.study.teach import teach as run
+    with loaded_params(params, changes) as loaded:
+        from mnist_dvc.study.teach import teach as run
 
-    run(loaded, Paths(), teachers, views=views, seed=seed)
+        run(loaded, Paths(), teachers, views=views, seed=seed)
 
 
-@study.command("summary")
+@of_studies("summary")
 def sum_up() -> None:
     """Sum up all trials of the study in this folder, write summary.json."""
     from mnist_dvc.study.summary import study_summary as run
@@ -251,7 +287,7 @@ def sum_up() -> None:
     run(Paths())
 
 
-@study.command("release")
+@of_studies("release")
 def release_weights() -> None:
     """Copy the first seed of the studies to mnist_dvc/pretrained/; run it in the repository's root."""
     from mnist_dvc.study.release import release as run
@@ -259,7 +295,7 @@ def release_weights() -> None:
     run(Path())
 
 
-@study.command("results")
+@of_studies("results")
 def show_results() -> None:
     """Write README.md's table, docs/results.md and its figures from all summaries; run it in the repository's root."""
     from mnist_dvc.study.results import results as run
@@ -335,7 +371,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 def _report(message: str, code: int) -> int:
     """Print each line of ``message`` on standard error, after the traceback if ``--debug`` was given."""
-    if "--debug" in sys.argv[1:]:
+    if DEBUG in sys.argv[1:]:
         traceback.print_exc()
     for line in message.splitlines():
         print(f"{PROGRAM}: {printable(line)}", file=sys.stderr)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 __all__ = [
     "ArtifactError",
     "BusyError",
@@ -55,19 +60,33 @@ class RefusalError(MnistDvcError):
 
 
 class ParamsError(MnistDvcError):
-    """Every problem of a params file at once, one line each: ``file: dotted.key: got ..., expected ...``."""
+    """Every problem of a params file at once, one line each: ``file: dotted.key: got ..., expected ...``.
+
+    What an option said of a key is told of the option: ``-S train.epochs=0: got 0, expected ...``.
+    """
 
     exit_code = 2
 
-    def __init__(self, where: object, problems: list[str]) -> None:
+    def __init__(self, where: object, problems: list[str], options: Mapping[str, str] | None = None) -> None:
+        """``options`` are those that took the place of values, as they were given, by the dotted keys of these."""
         self.problems = tuple(one_line(problem) for problem in problems)
-        super().__init__("\n".join(f"{one_line(where, _LONGEST_PATH)}: {problem}" for problem in self.problems))
+        lines = [_told(one_line(where, _LONGEST_PATH), problem, options or {}) for problem in self.problems]
+        super().__init__("\n".join(lines))
 
 
-class DeviceError(MnistDvcError):
+def _told(where: str, problem: str, options: Mapping[str, str]) -> str:
+    """The line of one problem, which begins with its key; an option may have replaced that or a section around it."""
+    key, _, rest = problem.partition(": ")
+    for changed, option in options.items():
+        if key == changed:
+            return f"{one_line(option)}: {rest}"
+        if key.startswith(f"{changed}."):
+            return f"{one_line(option)}: {problem}"
+    return f"{where}: {problem}"
+
+
+class DeviceError(ParamsError):
     """The params ask for a device that this machine or this build of torch does not have."""
-
-    exit_code = 2
 
 
 class DataError(RefusalError):

@@ -5,25 +5,24 @@ from __future__ import annotations
 import difflib
 import functools
 import reprlib
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic.functional_validators import AfterValidator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, DocumentStartEvent, NodeEvent
 
 from mnist_dvc.errors import ParamsError, RefusalError, one_line
 from mnist_dvc.files import read_regular
+from mnist_dvc.yaml import parse_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
 
 __all__ = [
     "AugmentParams",
+    "Change",
     "DataParams",
     "EvaluateParams",
     "ExportParams",
@@ -31,13 +30,13 @@ __all__ = [
     "Params",
     "TrainParams",
     "load_params",
+    "param_keys",
 ]
 
 CLASSES = 10
 LARGEST_FILE = 64 * 2**10
 """Bytes; the committed file has fewer than 3,000."""
-DEEPEST = 20
-"""Levels of mappings and lists; the params have three, and the YAML reader takes quadratic time in them."""
+STARTS = "mnist-dvc init"
 MOST_PROBLEMS = 20
 
 
@@ -189,6 +188,18 @@ class Params(_Section):
         """Name of the file that these values were read from."""
         return "params" if self._origin is None else str(self._origin.path)
 
+    def place(self, key: str) -> str:
+        """Where the value of the dotted ``key`` comes from: an option as it was given, or key and file."""
+        return self._options.get(key, f"{key} in {self.source}")
+
+    def placed(self, error: ParamsError) -> ParamsError:
+        """The refusal of values by who knows only them, told of the file and the options that they come from."""
+        return ParamsError(self.source, [*error.problems], self._options)
+
+    @property
+    def _options(self) -> Mapping[str, str]:
+        return {} if self._origin is None else _options(self._origin.changes)
+
     def read_again(self) -> Params:
         """What now stands in the file that these values were read from; these, if they come from no file.
 
@@ -198,95 +209,85 @@ class Params(_Section):
         return self if self._origin is None else load_params(*self._origin)
 
 
+class Change(NamedTuple):
+    """What an option says of a key, in place of the file."""
+
+    key: str
+    """Dotted, such as ``train.epochs``."""
+    value: Any
+    option: str
+    """As it was given, for messages."""
+
+    @classmethod
+    def parse(cls, text: str) -> Change:
+        """``train.epochs=5``, the value by the same rules as in the file.
+
+        Raises:
+            ParamsError: there is no such key, or the value is not YAML.
+        """
+        option = f"-S {text}"
+        key, sign, value = text.partition("=")
+        if not sign:
+            raise ParamsError(option, ["got no equals sign, expected KEY=VALUE, such as train.epochs=5"])
+        if key not in _known():
+            raise ParamsError(option, [f"unknown key{_suggestion(key.split('.'))}"])
+        return cls(key, parse_yaml(value.encode("utf-8", "surrogatepass"), option), option)
+
+
 class _Origin(NamedTuple):
     """Where params came from: the arguments of :func:`load_params`."""
 
     path: Path
-    name: str | None
-    seed: int | None
+    changes: Sequence[Change]
 
 
-def load_params(path: Path, name: str | None = None, seed: int | None = None) -> Params:
+def load_params(path: Path, changes: Sequence[Change] = ()) -> Params:
     """Read and check ``path`` by the rules of YAML 1.2, as DVC does, so that both see the same values.
 
     Args:
         path: the params file.
-        name: takes the place of ``model.name``, if given.
-        seed: takes the place of ``train.seed``, if given.
+        changes: take the place of values in the file, the last one of a key; checked as if they stood there.
 
     Raises:
-        ParamsError: the file is missing, unreadable or not YAML, or any number of its keys is wrong.
+        ParamsError: the file is missing, unreadable or not YAML, or any number of keys is wrong.
     """
-    params = _load(path)
-    model = params.model if name is None else params.model.model_copy(update={"name": name})
-    train = params.train if seed is None else params.train.model_copy(update={"seed": seed})
-    params = params.model_copy(update={"model": model, "train": train})
-    params._origin = _Origin(path, name, seed)  # noqa: SLF001
-    return params
-
-
-def _load(path: Path) -> Params:
+    if not path.exists() and not path.is_symlink():
+        raise ParamsError(path, [f"file: got nothing, expected a params file; `{STARTS}` writes one"])
     try:
         content = read_regular(path, LARGEST_FILE, RefusalError, f"a params file of at most {LARGEST_FILE:,} bytes")
-        raw = _load_yaml(content)
     except RefusalError as error:
         raise ParamsError(path, [error.problem]) from error
     except OSError as error:
         raise ParamsError(path, [f"{error.strerror or error}; expected a params file"]) from error
-    except MarkedYAMLError as error:
-        raise ParamsError(path, [f"not valid YAML: {_place(error.problem_mark)}{_told(error)}"]) from error
-    # Beside its own errors ruamel lets through those of int(), float(), datetime() and of a key that cannot be hashed.
-    except (YAMLError, ValueError, ArithmeticError, TypeError) as error:
-        raise ParamsError(path, [f"not valid YAML: {' '.join(str(error).split())}"]) from error
+    params = _checked(path, _changed(parse_yaml(content, path), changes), _options(changes))
+    params._origin = _Origin(path, changes)  # noqa: SLF001
+    return params
+
+
+def _options(changes: Sequence[Change]) -> dict[str, str]:
+    return {change.key: change.option for change in changes}
+
+
+def _changed(raw: Any, changes: Sequence[Change]) -> Any:
+    """``raw`` with the values of ``changes``; what is no mapping stays as it is, to be refused with the rest."""
+    for change in changes:
+        *sections, name = change.key.split(".")
+        inner = raw
+        for section in sections:
+            inner = inner.setdefault(section, {}) if isinstance(inner, dict) else None
+        if isinstance(inner, dict):
+            inner[name] = change.value
+    return raw
+
+
+def _checked(path: Path, raw: Any, options: Mapping[str, str]) -> Params:
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False)
         problems = [_problem(detail) for detail in details[:MOST_PROBLEMS]]
         more = len(details) - len(problems)
-        raise ParamsError(path, [*problems, f"{more} more problems"] if more else problems) from error
-
-
-def _load_yaml(content: bytes) -> Any:
-    """The value of ``content``, no larger than its text: an alias would let a few lines stand for gigabytes."""
-    text = content.decode("utf-8")
-    _check_plain(YAML(typ="safe", pure=True).parse(text))
-    return YAML(typ="safe", pure=True).load(text)
-
-
-def _check_plain(events: Iterable[Any]) -> None:
-    """Refuse what params have no use for and hostile files do: aliases, tags, directives, endless nesting.
-
-    Raises:
-        MarkedYAMLError: at the first of them, before the reader has gone further.
-    """
-    depth = 0
-    for event in events:
-        if isinstance(event, CollectionStartEvent | CollectionEndEvent):
-            depth += 1 if isinstance(event, CollectionStartEvent) else -1
-        if isinstance(event, NodeEvent) and event.anchor is not None:
-            named = "alias *" if isinstance(event, AliasEvent) else "anchor &"
-            _refuse(event, f"the {named}{event.anchor}; write the value out")
-        if getattr(event, "tag", None) is not None:
-            _refuse(event, f"the tag {event.tag}; the kind of a value is told by its key")
-        if isinstance(event, DocumentStartEvent) and (event.version or event.tags):
-            _refuse(event, "a %YAML or %TAG line; the rules are those of YAML 1.2")
-        if depth > DEEPEST:
-            _refuse(event, f"more than {DEEPEST} levels of nesting")
-
-
-def _refuse(event: Any, what: str) -> NoReturn:
-    raise MarkedYAMLError(problem=f"got {what}", problem_mark=event.start_mark)
-
-
-def _place(mark: Any) -> str:
-    """``line 3, column 5: ``, both counted from 1, or nothing where ruamel does not say."""
-    return f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-
-
-def _told(error: MarkedYAMLError) -> str:
-    """What ruamel was doing, if it says, and what it met; not its excerpt of the file."""
-    return ", ".join(" ".join(str(part).split()) for part in (error.context, error.problem) if part)
+        raise ParamsError(path, [*problems, f"{more} more problems"] if more else problems, options) from error
 
 
 def _problem(detail: ErrorDetails) -> str:
@@ -355,6 +356,12 @@ def _leaves(section: type[BaseModel], prefix: str = "") -> list[tuple[str, Any]]
 def param_keys() -> list[str]:
     """The dotted names of all keys, such as ``train.augment.shift``."""
     return [key for key, _ in _leaves(Params)]
+
+
+def _known() -> frozenset[str]:
+    """All keys and sections."""
+    keys = param_keys()
+    return frozenset(keys) | {key.rpartition(".")[0] for key in keys}
 
 
 @functools.cache

@@ -77,9 +77,8 @@ def choose_device(wanted: str) -> torch.device:
         return torch.device(next(name for name, there in present.items() if there))
     if not present[wanted]:
         have = ", ".join(name for name, there in present.items() if there)
-        raise DeviceError(
-            f"params: train.device: got {wanted}, expected a device that torch {torch.__version__} finds here ({have})"
-        )
+        expected = f"a device that torch {torch.__version__} finds here ({have})"
+        raise DeviceError("params", [f"train.device: got {wanted}, expected {expected}"])
     return torch.device(wanted)
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
 from helpers import ROOT, command, params
 from ruamel.yaml import YAML
 
-from mnist_dvc.params import load_params
+from mnist_dvc.params import Change, load_params
 from mnist_dvc.version import __version__
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def test_script_and_module_are_the_same_program(tmp_path: Path) -> None:
 def test_help_shows_every_option(tmp_path: Path, arguments: list[str]) -> None:
     result = command(*arguments, cwd=tmp_path)
     assert result.returncode == 0
-    commands = ["prepare", "train", "evaluate", "export", "report", "summary", "predict", "demo"]
+    commands = ["init", "prepare", "train", "evaluate", "export", "report", "summary", "predict", "demo"]
     assert all(part in result.stdout for part in (commands if arguments == ["--help"] else ["--params"]))
 
 
@@ -70,8 +71,8 @@ def test_help_shows_every_option_of_a_study(tmp_path: Path, name: str) -> None:
 def test_options_of_a_study_take_the_place_of_params(tmp_path: Path) -> None:
     path = write_params(tmp_path, seed=5)
     kept = load_params(path)
-    assert load_params(path, seed=5).model_dump() == kept.model_dump()
-    changed = load_params(path, "compact-1k", 7)
+    assert load_params(path, [Change("train.seed", 5, "--seed")]).model_dump() == kept.model_dump()
+    changed = load_params(path, [Change("train.seed", 7, "--seed"), Change("model.name", "compact-1k", "--network")])
     assert (changed.train.seed, changed.model.name) == (7, "compact-1k")
     assert changed.model_dump() == {
         **kept.model_dump(),
@@ -105,10 +106,16 @@ def test_teacher_is_trained_and_asked_on_the_command_line(workspace: Paths) -> N
     ("arguments", "message"),
     [
         (["trial"], "Missing option '--seed'"),
-        (["trial", "--seed", "-1"], "greater than or equal to 0"),
-        (["trial", "--seed", "1", "--network", "nonsense"], "model.name: got 'nonsense', expected one of reference, "),
-        (["trial", "--seed", "1", "--network", "teacher"], "model.name: got 'teacher', expected one of reference, "),
-        (["teacher", "--seed", "1"], "model.name: got 'compact', expected one of teacher"),
+        (["trial", "--seed", "-1"], "mnist-dvc: --seed: got -1, expected a whole number from 0 to 9223372036854775807"),
+        (
+            ["trial", "--seed", "1", "--network", "nonsense"],
+            "mnist-dvc: --network: got 'nonsense', expected one of reference, ",
+        ),
+        (
+            ["trial", "--seed", "1", "--network", "teacher"],
+            "mnist-dvc: --network: got 'teacher', expected one of reference, ",
+        ),
+        (["teacher", "--seed", "1"], "mnist-dvc: params.yaml: model.name: got 'compact', expected one of teacher"),
         (["teacher", "--seed", "1", "--network", "teacher"], "No such option: --network"),
         (["teach", "--views", "2"], "Missing argument 'MODEL"),
         (["teach", "x.safetensors"], "Missing option '--views'"),
@@ -133,13 +140,20 @@ def test_unknown_network_becomes_no_part_of_a_path(workspace: Paths, name: str) 
 
 
 @pytest.mark.parametrize(
-    "arguments", [["trial", "--seed"], ["teacher", "--seed"], ["teach", "x.safetensors", "--views", "1", "--seed"]]
+    ("arguments", "message"),
+    [
+        (["trial", "--seed"], "mnist-dvc: --seed: got 9223372036854775808, expected a whole number from 0 to "),
+        (["teacher", "--seed"], "mnist-dvc: --seed: got 9223372036854775808, expected a whole number from 0 to "),
+        (["teach", "x.safetensors", "--views", "1", "--seed"], "Invalid value for '--seed'"),
+    ],
 )
-def test_seed_beyond_the_largest_of_the_params_is_a_usage_error(workspace: Paths, arguments: list[str]) -> None:
+def test_seed_beyond_the_largest_of_the_params_is_a_usage_error(
+    workspace: Paths, arguments: list[str], message: str
+) -> None:
     write_params(workspace.root, epochs=1)
     result = command("study", *arguments, str(2**63), cwd=workspace.root)
     assert result.returncode == 2, result.stderr
-    assert "Invalid value for '--seed'" in " ".join(result.stderr.replace("│", " ").split())
+    assert message in " ".join(result.stderr.replace("│", " ").split())
     assert "Traceback" not in result.stderr
 
 
@@ -150,7 +164,7 @@ def test_largest_seed_of_the_params_is_none(workspace: Paths, name: str) -> None
     path.write_text(path.read_text().replace("name: compact", "name: nonsense"))
     result = command("study", name, "--seed", str(2**63 - 1), cwd=workspace.root)
     assert result.returncode == 2
-    assert result.stderr.startswith("mnist-dvc: params: model.name: got 'nonsense', expected one of ")
+    assert result.stderr.startswith("mnist-dvc: params.yaml: model.name: got 'nonsense', expected one of ")
 
 
 @pytest.mark.parametrize(
@@ -197,17 +211,71 @@ def test_the_import_check_can_fail(tmp_path: Path) -> None:
     ("arguments", "code", "message"),
     [
         (["nonsense"], 2, "No such command 'nonsense'"),
-        (["train", "--epochs", "3"], 2, "No such option: --epochs"),
-        (["train"], 2, "mnist-dvc: params.yaml: file: got nothing, expected a params file"),
-        (["summary", "--model", "nonsense"], 2, "model.name: got 'nonsense', expected one of reference, compact"),
+        (["train", "--epochs", "3"], 2, "No such option: --epochs. Did you mean -S train.epochs=3?"),
+        (["train", "--learning-rate=0.1"], 2, "Did you mean -S train.learning_rate=0.1?"),
+        (["evaluate", "--batch_size", "9"], 2, "Did you mean -S evaluate.batch_size=9?"),
+        (["train", "--seed", "3"], 2, "Did you mean -S train.seed=3?"),  # though --set is near
+        (["train", "--epoch"], 2, "Did you mean -S train.epochs=VALUE?"),
+        (["train", "--fres"], 2, "(Possible options: --fresh)"),
+        (["predict", "--epochs", "3", "x.png"], 2, "No such option: --epochs"),
+        (["summary", "--model", "compact", "-S", "model.name=x"], 2, "for --set: --model asks no params file"),
+        (["summary", "-S", "train.epoch=3"], 2, "mnist-dvc: -S train.epoch=3: unknown key, did you mean train.epochs?"),
+        (
+            ["summary", "--model", "nonsense"],
+            2,
+            "mnist-dvc: --model: got 'nonsense', expected one of reference, compact",
+        ),
+        (["summary", "--model", ""], 2, "mnist-dvc: --model: got '', expected one of reference, compact"),
     ],
 )
 def test_usage_errors_end_in_2(tmp_path: Path, arguments: list[str], code: int, message: str) -> None:
     result = command(*arguments, cwd=tmp_path)
     assert result.returncode == code
-    assert message in " ".join(result.stderr.split())
+    assert message in " ".join(result.stderr.replace("│", " ").split())
     assert "Traceback" not in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+READING = ["prepare", "train", "evaluate", "export", "report", "summary", "study trial --seed 1"]
+
+
+@pytest.mark.parametrize("line", [*READING, "study teacher --seed 1", "study teach x --views 1"])
+def test_empty_folder_is_told_how_to_begin(tmp_path: Path, line: str) -> None:
+    result = command(*line.split(), cwd=tmp_path)
+    expected = "mnist-dvc: params.yaml: file: got nothing, expected a params file; `mnist-dvc init` writes one\n"
+    assert (result.returncode, result.stderr) == (2, expected)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("line", READING)
+def test_value_on_the_command_line_is_checked_as_in_the_file_and_told_as_it_was_given(
+    tmp_path: Path, line: str
+) -> None:
+    write_params(tmp_path)
+    result = command(*line.split(), "-S", "train.epochs=abc", "--set", "export.opset=9", cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.splitlines() == [
+        "mnist-dvc: -S train.epochs=abc: got 'abc', expected a whole number from 1 to 10000",
+        "mnist-dvc: -S export.opset=9: got 9, expected a whole number from 18 to 23",
+    ]
+
+
+def test_value_on_the_command_line_is_trained_by_and_recorded(workspace: Paths) -> None:
+    path = write_params(workspace.root, epochs=2)
+    before = path.read_bytes()
+    result = command("train", "-S", "train.epochs=1", "-S", "model.name=compact-1k", cwd=workspace.root)
+    assert result.returncode == 0, result.stderr
+    metrics = json.loads(workspace.train_metrics.read_text())
+    about = torch.load(workspace.checkpoint, weights_only=True)["about"]
+    assert metrics["epochs"] == about["params"]["train"]["epochs"] == 1
+    assert about["params"]["model"]["name"] == "compact-1k"
+    assert path.read_bytes() == before
+    again = command("evaluate", cwd=workspace.root)
+    assert again.returncode == 65
+    assert again.stderr.endswith("expected compact, as model.name in params.yaml says; run `train` again\n")
+    again = command("evaluate", "-S", "model.name=sprint", cwd=workspace.root)
+    assert again.stderr.endswith("expected sprint, as -S model.name=sprint says; run `train` again\n")
+    assert command("evaluate", "-S", "model.name=compact-1k", cwd=workspace.root).returncode == 0
 
 
 def test_each_problem_of_params_has_its_line(tmp_path: Path) -> None:

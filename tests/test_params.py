@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from mnist_dvc.errors import ParamsError
-from mnist_dvc.params import Params, load_params, param_keys
+from mnist_dvc.params import Change, Params, load_params, param_keys
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -196,3 +196,97 @@ def test_any_value_of_any_key_is_valid_or_a_params_error(
         for part in key.split("."):
             loaded = getattr(loaded, part)
         assert loaded == value
+
+
+def refused(folder: Path, *texts: str) -> list[str]:
+    """The lines about the committed file with values in place of its own."""
+    path = folder / "params.yaml"
+    path.write_text(COMMITTED, encoding="utf-8")
+    with pytest.raises(ParamsError) as caught:
+        load_params(path, [Change.parse(text) for text in texts])
+    assert caught.value.exit_code == 2
+    return str(caught.value).splitlines()
+
+
+WRONG_CHANGES = {
+    "train.epochs=abc": "got 'abc', expected a whole number from 1 to 10000",
+    "train.epochs='5'": "got '5', expected a whole number from 1 to 10000",
+    "train.epochs=": "got null, expected a whole number from 1 to 10000",
+    "train.epoch=5": "unknown key, did you mean train.epochs?",
+    "epochs=5": "unknown key, did you mean train.epochs?",
+    "train.epochs.most=5": "unknown key",
+    "=5": "unknown key",
+    "train.epochs": "got no equals sign, expected KEY=VALUE, such as train.epochs=5",
+    "train.epochs=[1": "not valid YAML: line 1, column 3: while parsing a flow sequence, expected ',' or ']'",
+    "train.epochs=*five": "not valid YAML: line 1, column 1: got the alias *five",
+    "train.augment=none": "got 'none', expected a mapping with the keys rotation, shift, scale, shear, elastic",
+    "data.source=\udcff": "not valid YAML: 'utf-8' codec can't decode byte",
+}
+
+
+@pytest.mark.parametrize("text", WRONG_CHANGES)
+def test_wrong_change_is_told_as_it_was_given(tmp_path: Path, text: str) -> None:
+    (line,) = refused(tmp_path, text)
+    assert line.startswith(f"-S {text}: {WRONG_CHANGES[text]}".encode("ascii", "backslashreplace").decode())
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "value"),
+    [
+        ("train.epochs=5", "epochs", 5),
+        ("train.learning_rate=1e-3", "learning_rate", 0.001),
+        ("train.learning_rate=1", "learning_rate", 1.0),
+        ("train.schedule='cosine'", "schedule", "cosine"),
+        ("train.clean_epochs= 3  # the last", "clean_epochs", 3),
+    ],
+)
+def test_change_is_read_by_the_rules_of_the_file(tmp_path: Path, text: str, key: str, value: object) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(COMMITTED, encoding="utf-8")
+    changed = load_params(path, [Change.parse(text)])
+    before = load_params(path).model_dump()
+    assert changed.model_dump() == before | {"train": before["train"] | {key: value}}
+    assert changed.read_again().model_dump() == changed.model_dump()
+    assert path.read_text(encoding="utf-8") == COMMITTED
+
+
+def test_last_change_of_a_key_counts_and_may_mend_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(with_key("train.epochs", "many"), encoding="utf-8")
+    changes = [Change.parse("train.epochs=none"), Change("train.epochs", 7, "--epochs")]
+    assert load_params(path, changes).train.epochs == 7
+
+
+def test_problems_of_the_file_and_of_changes_are_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(with_key("train.epochs", "0"), encoding="utf-8")
+    with pytest.raises(ParamsError) as caught:
+        load_params(path, [Change("model.dropout", 2, "--dropout"), Change.parse("train.augment={shift: 1}")])
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "--dropout: got 2, expected a number from 0.0 to 0.9"
+    assert lines[1] == f"{path}: train.epochs: got 0, expected a whole number from 1 to 10000"
+    assert all(line.startswith("-S train.augment={shift: 1}: train.augment.") for line in lines[2:])
+    assert len(lines) == 6
+
+
+@pytest.mark.parametrize("text", ["- a list", "train: 5", "train:\n  augment: 5", "5"])
+def test_change_of_what_is_no_section_is_no_crash(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ParamsError, match="expected a mapping with the keys"):
+        load_params(path, [Change.parse("train.augment.shift=1")])
+
+
+def test_refusal_by_who_knows_the_values_alone_is_told_of_where_they_come_from(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(COMMITTED, encoding="utf-8")
+    loaded = load_params(path, [Change.parse("model.name=nosuch")])
+    error = ParamsError("params", ["model.name: got 'nosuch', expected another", "train.epochs: got 20, expected 3"])
+    assert str(loaded.placed(error)).splitlines() == [
+        "-S model.name=nosuch: got 'nosuch', expected another",
+        f"{path}: train.epochs: got 20, expected 3",
+    ]
+    assert (loaded.place("model.name"), loaded.place("train.epochs")) == (
+        "-S model.name=nosuch",
+        f"train.epochs in {path}",
+    )

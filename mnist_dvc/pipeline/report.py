@@ -48,7 +48,7 @@ def _report(params: Params, paths: Paths) -> None:
     taken = published(__name__, params, "train", paths, threads=1, others=read)
     history = read_history(paths.history, paths.sums)
     if len(history["epoch"]) != params.train.epochs:
-        expected = f"{params.train.epochs}, as train.epochs in {params.source} says; run `train` again"
+        expected = f"{params.train.epochs}, as {params.place('train.epochs')} says; run `train` again"
         raise ArtifactError(paths.history, "epochs", got=len(history["epoch"]), expected=expected)
     test = taken.prepared.read("test")
     evaluation = Evaluation.read(paths.test_report, taken, test)

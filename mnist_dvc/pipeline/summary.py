@@ -42,10 +42,11 @@ def _description(name: str) -> Description:
     """Of the network as it is built here; where there is no torch to build it, as it was when it was released."""
     try:
         from mnist_dvc.describe import describe  # noqa: PLC0415
-        from mnist_dvc.model import build  # noqa: PLC0415
+        from mnist_dvc.model import build, check_name  # noqa: PLC0415
         from mnist_dvc.randomness import generator  # noqa: PLC0415
     except ModuleNotFoundError:
         if name not in RELEASED:
             raise
         return read_description(released_description(name))
+    check_name(name)
     return describe(name, build(ModelParams(name=name, dropout=0.0), generator(0, "weights")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["ConsoleReport"]
 
 COLUMNS = ("epoch", "train loss", "val loss", "train acc", "val acc", "lr", "images/s")
+WIDTHS = (10,) * len(COLUMNS)
+NARROW = (5, 10, 8, 9, 8, 8, 8)
+"""As wide as the longest that stands there."""
+GAP = 2
+"""All in characters."""
 
 
 class ConsoleReport:
@@ -81,6 +87,18 @@ class ConsoleReport:
         )
 
     def _line(self, *cells: str) -> None:
-        """One aligned row, written at once: a log that is followed must not lag behind."""
-        self._console.print("  ".join(f"{cell:>10}" for cell in cells), soft_wrap=True)
+        """One aligned row, written at once: a log that is followed must not lag behind.
+
+        On a terminal it takes one line: what has no room at its end stands in history.csv.
+        """
+        room = self._console.width if self._console.is_terminal else sum(WIDTHS) + GAP * len(WIDTHS)
+        widths = WIDTHS if _ends(WIDTHS)[-1] <= room else NARROW
+        fitting = sum(end <= room for end in _ends(widths))
+        aligned = [f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True)]
+        self._console.print((" " * GAP).join(aligned[:fitting]), soft_wrap=True)
         self._console.file.flush()
+
+
+def _ends(widths: tuple[int, ...]) -> list[int]:
+    """Where each column ends."""
+    return [end + GAP * gaps for gaps, end in enumerate(accumulate(widths))]

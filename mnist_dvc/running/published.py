@@ -73,7 +73,7 @@ def published(
     if recorded is None:
         raise ArtifactError(paths.sums, "file", got="nothing", expected="the digests that `train` writes")
     if card.network != params.model.name:
-        expected = f"{params.model.name}, as model.name in {params.source} says; run `train` again"
+        expected = f"{params.model.name}, as {params.place('model.name')} says; run `train` again"
         raise ArtifactError(paths.model, "network", got=card.network, expected=expected)
     prepared = Prepared.open(paths.prepared)
     _refuse_other_data(card, prepared, paths.model)

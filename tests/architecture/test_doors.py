@@ -102,7 +102,7 @@ DOORS: dict[str, tuple[Callable[[str], list[str]], set[str], str]] = {
     ),
     "torchvision": (uses("torchvision"), {"data/sources.py"}, "from torchvision.datasets import MNIST"),
     "DVC": (uses("dvc"), set(), "import dvc.api"),
-    "YAML": (uses("ruamel", "yaml"), {"params.py", "report/model_card.py"}, "import yaml"),
+    "YAML": (uses("ruamel", "yaml"), {"yaml.py", "report/model_card.py"}, "import yaml"),
     "generators": (
         uses("torch.Generator"),
         {"randomness.py"},

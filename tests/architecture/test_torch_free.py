@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 BASE = {
     "mnist_dvc.cli": (),
+    "mnist_dvc.pipeline.init": (),
     "mnist_dvc.pipeline.predict": (),
     "mnist_dvc.pipeline.summary": (),
     "mnist_dvc.classifier": (),

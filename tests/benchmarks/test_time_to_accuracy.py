@@ -19,7 +19,7 @@ from trainings import FAST, params_text
 from mnist_dvc.data.prepared import write_prepared
 from mnist_dvc.data.sources import _search, read_folder
 from mnist_dvc.data.splits import split
-from mnist_dvc.params import load_params
+from mnist_dvc.params import Change, load_params
 from mnist_dvc.paths import Paths
 from mnist_dvc.study.trial import trial
 from mnist_dvc.training.events import Finished
@@ -85,7 +85,8 @@ def trained(
     for seed in seeds:
         clock = Clock(device)
         monkeypatch.setattr("mnist_dvc.study.trial.ConsoleReport", lambda clock=clock: clock)
-        params, paths = load_params(folder / "params.yaml", seed=seed), Paths(folder)
+        chosen = Change("train.seed", seed, "--seed")
+        params, paths = load_params(folder / "params.yaml", [chosen]), Paths(folder)
         began = time.perf_counter()
         trial(params, paths)
         written = time.perf_counter() - began

@@ -62,6 +62,13 @@ def test_a_shipped_network_is_described(tmp_path: Path) -> None:
     assert json.loads(result.stdout)["total"] == 19_706
 
 
+def test_a_folder_is_begun_that_says_what_else_to_install(tmp_path: Path) -> None:
+    assert run(tmp_path, "init").returncode == 0
+    assert (tmp_path / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
+    assert run(tmp_path, "code").returncode == 0
+    assert run(tmp_path, "train").returncode == 69
+
+
 @pytest.mark.parametrize("command", ["train", "evaluate", "report", "export"])
 def test_what_needs_the_extra_says_so_in_one_line(tmp_path: Path, command: str) -> None:
     shutil.copy(ROOT / "params.yaml", tmp_path)

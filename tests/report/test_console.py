@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -28,9 +29,9 @@ EMPTY = EpochEnded(
 )
 
 
-def shown(*, terminal: bool, ended: EpochEnded = ENDED) -> str:
+def shown(*, terminal: bool, ended: EpochEnded = ENDED, width: int = 100) -> str:
     stream = io.StringIO()
-    console = Console(file=stream, force_terminal=terminal, width=100, highlight=False, color_system=None)
+    console = Console(file=stream, force_terminal=terminal, width=width, highlight=False, color_system=None)
     with ConsoleReport(console) as report:
         for event in (STARTED, Stepped(step=214), ended):
             report.handle(event)
@@ -52,6 +53,37 @@ def test_terminal_gets_the_rows_a_bar_and_the_time_left() -> None:
     for part in ("train loss", "97.68 %", "214/428", "elapsed,", "left", "━"):
         assert part in text
     assert text.endswith("\x1b[?25h")  # the cursor is back
+
+
+LONGEST = EpochEnded(
+    row=EpochRow(epoch=10_000, train_loss=12.3456, val_loss=0.07, train_accuracy=1.0, val_accuracy=1.0, lr=0.02),
+    images_per_second=99_999.0,
+    gradient_norm=1.0,
+)
+
+
+def rows(width: int, *, terminal: bool = True) -> list[str]:
+    """The head of the columns and a row of the longest figures, without what moves the cursor."""
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown(terminal=terminal, ended=LONGEST, width=width))
+    return [line for line in re.split(r"[\r\n]+", text) if re.match(r" *(epoch|10000) ", line)]
+
+
+@pytest.mark.parametrize(
+    ("width", "last", "figure"),
+    [(100, "images/s", "99,999"), (82, "images/s", "99,999"), (80, "images/s", "99,999"), (60, "lr", "2.00e-02"),
+     (40, "train acc", "100.00 %"), (4, "", "")],
+)  # fmt: skip
+def test_row_is_no_wider_than_the_terminal_and_drops_what_comes_last(width: int, last: str, figure: str) -> None:
+    lines = rows(width)
+    assert all(len(line) <= width for line in lines)
+    assert [line.endswith(end) for line, end in zip(lines, (last, figure), strict=False)] == [True] * len(lines)
+    assert len({len(line) for line in lines}) <= 1
+    assert len(lines) == (2 if last else 0)
+
+
+def test_row_in_a_pipe_is_whole_however_narrow() -> None:
+    """The twin: it is wider than what a terminal of that width would show."""
+    assert [len(line) for line in rows(60, terminal=False)] == [82, 82]
 
 
 def test_without_validation_the_cells_are_dashes() -> None:

@@ -14,7 +14,7 @@ from mnist_dvc.data.prepared import Prepared, write_prepared
 from mnist_dvc.data.splits import RawDigits, split
 from mnist_dvc.errors import ArtifactError, MnistDvcError
 from mnist_dvc.files import file_sha256
-from mnist_dvc.params import load_params
+from mnist_dvc.params import Change, load_params
 from mnist_dvc.pipeline import evaluate as evaluating
 from mnist_dvc.pipeline import export as exporting
 from mnist_dvc.pipeline import prepare as preparing
@@ -75,7 +75,8 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Meanwhile:
 
 
 def read(workspace: Paths, name: str | None = None) -> Params:
-    return load_params(workspace.root / "params.yaml", name)
+    changes = [] if name is None else [Change("model.name", name, "--network")]
+    return load_params(workspace.root / "params.yaml", changes)
 
 
 def run(stage: str, workspace: Paths) -> None:

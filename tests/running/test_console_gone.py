@@ -224,4 +224,4 @@ def test_every_command_but_the_printing_ones_outlives_the_console(
 def test_the_commands_of_the_test_above_are_found() -> None:
     found = list(commands())
     assert {("train",), ("predict",), ("study", "trial"), ("study", "summary")} <= set(found)
-    assert len(found) == len(set(found)) == 14
+    assert len(found) == len(set(found)) == 16

@@ -8,7 +8,7 @@ import pytest
 from helpers import params, write_params
 
 from mnist_dvc.errors import ChangedError, ParamsError
-from mnist_dvc.params import load_params
+from mnist_dvc.params import Change, load_params
 from mnist_dvc.running import inputs as module
 from mnist_dvc.running.inputs import Inputs
 
@@ -131,7 +131,8 @@ def test_params_that_are_no_longer_readable_are_refused_in_their_own_words(read:
 def test_value_from_the_command_line_is_not_compared_with_the_file(tmp_path: Path) -> None:
     """A trial is given its seed as an argument: another one in the file is nothing to it."""
     write_params(tmp_path)
-    given = Inputs.of(STAGE, load_params(tmp_path / "params.yaml", "compact-1k", 7), SECTIONS)
+    changes = [Change("train.seed", 7, "--seed"), Change.parse("model.name=compact-1k")]
+    given = Inputs.of(STAGE, load_params(tmp_path / "params.yaml", changes), SECTIONS)
     write_params(tmp_path, seed=2)
     given.refuse_changes()
     assert given.identity["params"]["train.seed"] == 7
