@@ -70,7 +70,7 @@ DEVIATION_OF_MEDIAN = 1.4826
 class Picture:
     """A digit as MNIST has them: ``pixels_HW`` (28, 28) uint8, 0 background to 255 ink.
 
-    ``inverted`` tells that the file showed dark ink on a light ground; ``box`` is where the ink is in the upright picture.
+    ``inverted`` tells that the file showed dark ink on a light ground, ``box`` where in the upright picture the ink is.
     """
 
     pixels_HW: NDArray[np.uint8]
