@@ -78,8 +78,8 @@ class Sheets:
 
     def _path(self, name: str) -> Path:
         """A place in the folder that no input has and no sheet before, whatever ``name`` holds."""
-        plain = re.sub(r"[^\w.-]", "_", re.sub(r"(?i)\.png$", "", name)).lstrip("._-") or "picture"
-        stem = plain.encode()[-LONGEST_NAME:].decode(errors="ignore")
+        plain = re.sub(r"[^\w.-]", "_", re.sub(r"(?i)\.png$", "", name)).encode()[-LONGEST_NAME:]
+        stem = plain.decode(errors="ignore").lstrip("._-") or "picture"
         path, number = self.folder / f"{stem}{SUFFIX}", 1
         while (real := os.path.realpath(path).casefold()) in self._taken:
             number += 1
