@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 
     Logits = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
     File = str | os.PathLike[str] | bytes | Image.Image
-    Pixels = np.dtype[np.uint8] | np.dtype[np.floating[Any]]
-    Pixels_HW = np.ndarray[tuple[int, int], Pixels]
-    Pixels_NHW = np.ndarray[tuple[int, int, int], Pixels]
+    Pixels = NDArray[np.uint8] | NDArray[np.floating]
 
 __all__ = ["BEST", "SURE", "Answer", "Classifier", "load"]
 
@@ -85,11 +83,9 @@ class Classifier:
     @overload
     def classify(self, pictures: File) -> Answer: ...  # type: ignore[overload-overlap]  # a text is one path
     @overload
-    def classify(self, pictures: Pixels_HW) -> Answer: ...
+    def classify(self, pictures: Pixels) -> Any: ...  # its axes decide, which the type of an array does not tell
     @overload
-    def classify(self, pictures: Pixels_NHW) -> list[Answer]: ...
-    @overload
-    def classify(self, pictures: Iterable[File | Pixels_HW]) -> list[Answer]: ...
+    def classify(self, pictures: Iterable[File | Pixels]) -> list[Answer]: ...
     def classify(self, pictures: Any) -> Answer | list[Answer]:
         """The digit that a picture shows, or those that several show, one each.
 
@@ -273,7 +269,7 @@ def _classes(listed: str | None, path: Path) -> tuple[str, ...]:
         return ()
     try:
         names = json.loads(listed)
-    except ValueError:
+    except (ValueError, RecursionError):
         names = None
     if not isinstance(names, list) or len(names) > CLASSES or not all(isinstance(name, str) for name in names):
         raise ArtifactError(path, "classes", got=listed, expected=f"a list of {CLASSES} names")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from PIL import Image, ImageDraw, ImageFont
 
 from mnist_dvc.data.arrays import SIDE
-from mnist_dvc.errors import ImageError
+from mnist_dvc.errors import ImageError, printable
 from mnist_dvc.files import check_writable, write_atomically
 from mnist_dvc.image import Picture, upright
 
@@ -147,5 +147,5 @@ def _around(box: Box, scale: float) -> tuple[float, float, float, float]:
 
 
 def _drawable(text: str) -> str:
-    """``text`` in letters that every font has."""
-    return text.encode("ascii", "backslashreplace").decode()
+    """``text`` on one line, in letters that every font has."""
+    return printable(text).encode("ascii", "backslashreplace").decode()
