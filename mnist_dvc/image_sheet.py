@@ -110,7 +110,7 @@ def sheet_png(content: bytes, where: object, found: Sequence[Found], words: str)
     sheet.paste(picture, (MARGIN, MARGIN))
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(FONT_SIZE)
     for number, digit in enumerate(found):
-        column, row = divmod(number, rows)
+        row, column = divmod(number, columns)
         left, top = 2 * MARGIN + picture.width + column * (CELL + MARGIN), MARGIN + row * CELL_HEIGHT
         _frame(draw, font, digit, scale)
         seen = Image.fromarray(digit.picture.pixels_HW).resize((CELL, CELL), Image.Resampling.NEAREST)
