@@ -61,6 +61,11 @@ def told(capsys: pytest.CaptureFixture[str], *sources: str, **options: Any) -> l
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
+def test_help_shows_every_option(home: Path) -> None:
+    shown = command("predict", "--help", cwd=home).stdout
+    assert all(option in shown for option in ("--many", "--show", "--at-least", "--model", "--json"))
+
+
 # ------------------------------------------------------------------------------------------------------ several digits
 
 
