@@ -73,9 +73,10 @@ def predict(
     inputs = [found for source in sources for found in _inputs(source, show)]
     sheets = None if show is None else Sheets(show, (found.path for found in inputs if found.path is not None))
     asking = _Asking(classifier, many=many, sheets=sheets, at_least=at_least)
+    lines_there = as_json and sys.stdout is not None and sys.stdout.isatty()
     kept, refused = [], 0
     try:
-        with progress(len(inputs), shown=not (as_json and sys.stdout is not None and sys.stdout.isatty())) as advance:
+        with progress(len(inputs), shown=len(inputs) > 1 and not lines_there) as advance:
             for found in inputs:
                 told = asking.told(found)
                 refused += any("error" in part for part in (told, *told.get("digits", ())))
@@ -123,16 +124,17 @@ def _inputs(source: str, show: Path | None) -> Iterator[_Input]:
     waiting, entered, none = [root], {_identity(show)}, True
     while waiting:
         path = waiting.pop()
+        name = source if path == root else str(path)
         try:
             if source and path.is_dir():  # an empty name is not the current folder
                 if path == root or _identity(path) not in entered:
                     entered.add(_identity(path))
                     waiting += sorted((inner for inner in path.iterdir() if inner.name[0] != "."), reverse=True)
                 continue
-            found = _Input(source if path == root else str(path), path)
+            found = _Input(name, path)
         except OSError as error:
-            refused = ImageError(path, "folder", got=error.strerror, expected="one that can be read")
-            found = _Input(str(path), path, refused.problem)  # without the error, which would keep its traceback
+            refused = ImageError(name, "folder", got=error.strerror, expected="one that can be read")
+            found = _Input(name, path, refused.problem)
         none = False
         yield found
     if none:

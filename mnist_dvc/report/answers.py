@@ -53,7 +53,7 @@ def _remarks(told: Mapping[str, Any]) -> str:
 def progress(total: int, *, shown: bool = True) -> Iterator[Callable[[], None]]:
     """What is called after each of ``total`` pictures: on a terminal, a bar on standard error that is gone at the end.
 
-    ``shown`` is false where the answers themselves come to the same terminal meanwhile.
+    ``shown`` is false where there is nothing to wait for, or the answers themselves come to the same terminal.
     """
     if not (shown and sys.stderr is not None and sys.stderr.isatty()):  # rich would also take it from FORCE_COLOR
         yield lambda: None

@@ -300,7 +300,7 @@ sys.exit(child.returncode)
 
 def on_terminal(home: Path, *options: str) -> str:
     """What ``predict`` writes to a terminal as its standard error."""
-    arguments = [sys.executable, "-m", "mnist_dvc", "predict", "--model", "compact", *options, "mine/seven.png"]
+    arguments = [sys.executable, "-m", "mnist_dvc", "predict", "--model", "compact", *options]
     environment = os.environ | {"TERM": "xterm"}
     result = subprocess.run(
         [sys.executable, "-c", ON_TERMINAL, *arguments], cwd=home, env=environment, capture_output=True, check=True
@@ -311,7 +311,7 @@ def on_terminal(home: Path, *options: str) -> str:
 @posix
 @pytest.mark.parametrize("options", [(), ("--json",)], ids=["table", "lines"])
 def test_terminal_shows_a_bar_that_is_gone_at_the_end(home: Path, options: tuple[str, ...]) -> None:
-    drawn_there = on_terminal(home, *options)
+    drawn_there = on_terminal(home, *options, "mine/seven.png", "mine/inside")
     assert "pictures" in drawn_there
     assert "100%" in drawn_there
     after = drawn_there[drawn_there.rindex("pictures") :]
@@ -320,9 +320,15 @@ def test_terminal_shows_a_bar_that_is_gone_at_the_end(home: Path, options: tuple
 
 
 @posix
+def test_single_picture_needs_no_bar(home: Path) -> None:
+    assert on_terminal(home, "mine/seven.png") == ""
+
+
+@posix
 def test_no_bar_comes_into_a_file_whatever_colours_are_asked_for(home: Path) -> None:
     """The twin of the test above."""
     environment = os.environ | {"FORCE_COLOR": "1", "TTY_COMPATIBLE": "1"}
-    arguments = [sys.executable, "-m", "mnist_dvc", "predict", "--model", "compact", "mine/seven.png"]
+    arguments = [sys.executable, "-m", "mnist_dvc", "predict", "--model", "compact"]
+    arguments += ["mine/seven.png", "mine/inside"]
     result = subprocess.run(arguments, cwd=home, env=environment, capture_output=True, text=True, check=True)
     assert result.stderr == ""
