@@ -215,7 +215,7 @@ def _content(found: _Input) -> bytes:
 def _label(told: dict[str, Any]) -> tuple[str, str]:
     """What a sheet says of a digit: the answer, and how sure it is."""
     if "error" in told:
-        return "-", "refused"
+        return "?", "refused"
     unsure = ", unsure" if told["unsure"] else ""
     return str(told.get("class", told["digit"])), f"{per_cent(told['confidence'])}{unsure}"
 
