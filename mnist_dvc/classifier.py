@@ -64,7 +64,7 @@ class Answer:
 
     @property
     def unsure(self) -> bool:
-        """Whether ``confidence`` is below 0.9: of such answers about every second is wrong, on digits like MNIST's."""
+        """Whether ``confidence`` is below 0.9: of such answers a third to a half are wrong, on digits like MNIST's."""
         return self.confidence < SURE
 
 
