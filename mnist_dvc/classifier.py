@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnist_dvc.image import Box, Picture
+    from mnist_dvc.image import Picture
     from mnist_dvc.image_memory import Image
 
     Logits = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -55,7 +55,7 @@ class Answer:
     name: str
     probabilities: tuple[float, ...]
     inverted: bool = False
-    box: Box | None = None
+    box: tuple[int, int, int, int] | None = None
 
     @property
     def confidence(self) -> float:

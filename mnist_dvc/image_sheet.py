@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from mnist_dvc.image import Box
-
     Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 __all__ = ["Found", "Sheets", "sheet_png"]
@@ -141,7 +139,7 @@ def _frame(draw: ImageDraw.ImageDraw, font: Font, digit: Found, scale: float) ->
     draw.text((left, top), _drawable(digit.answer), MARK, font, anchor="lb", stroke_width=2, stroke_fill=SHEET)
 
 
-def _around(box: Box, scale: float) -> tuple[float, float, float, float]:
+def _around(box: tuple[int, int, int, int], scale: float) -> tuple[float, float, float, float]:
     left, top, right, bottom = (MARGIN + side * scale for side in box)
     return left - FRAME, top - FRAME, right + FRAME - 1, bottom + FRAME - 1
 
