@@ -57,6 +57,13 @@ ModelOption = Annotated[
 ]
 
 
+def _fraction(value: float) -> float:
+    """A number from 0 to 1; the range of an option would let NaN through."""
+    if not 0 <= value <= 1:
+        raise typer.BadParameter(f"got {value:g}, expected a number from 0 to 1")
+    return value
+
+
 def _version(wanted: bool) -> None:  # noqa: FBT001  (typer passes it so)
     if wanted:
         typer.echo(f"{PROGRAM} {__version__}")
@@ -146,13 +153,6 @@ def summary(
 
     with _until_nobody_reads():
         run(name, as_json=as_json)
-
-
-def _fraction(value: float) -> float:
-    """A number from 0 to 1; the range of an option would let NaN through."""
-    if not 0 <= value <= 1:
-        raise typer.BadParameter(f"got {value:g}, expected a number from 0 to 1")
-    return value
 
 
 @app.command()
