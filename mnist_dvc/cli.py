@@ -60,6 +60,13 @@ ModelOption = Annotated[
 command = functools.partial(app.command, cls=Command)
 
 
+def _fraction(value: float) -> float:
+    """A number from 0 to 1; the range of an option would let NaN through."""
+    if not 0 <= value <= 1:
+        raise typer.BadParameter(f"got {value:g}, expected a number from 0 to 1")
+    return value
+
+
 def _version(wanted: bool) -> None:  # noqa: FBT001  (typer passes it so)
     if wanted:
         typer.echo(f"{PROGRAM} {__version__}")
@@ -176,8 +183,16 @@ def predict(
     *,
     pictures: Annotated[
         list[str],
-        typer.Argument(metavar="PATH", help="Picture files, folders of them, or - for one on standard input."),
+        typer.Argument(metavar="PATH", help="Picture files, folders of them, or - for standard input."),
     ],
+    many: Annotated[bool, typer.Option("--many", help="Read all digits of a picture, line by line.")] = False,
+    at_least: Annotated[
+        float, typer.Option(metavar="P", callback=_fraction, help="Refuse answers less sure than this, 0 to 1.")
+    ] = 0.0,
+    show: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", file_okay=False, help="Write there what was found and what the network saw of it."),
+    ] = None,
     model: ModelOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object per line instead of a table.")] = False,
 ) -> None:
@@ -186,7 +201,8 @@ def predict(
     from mnist_dvc.pipeline.predict import published_model
 
     with _until_nobody_reads():
-        run(pictures, model or published_model(Paths()), as_json=as_json)
+        chosen = model or published_model(Paths())
+        run(pictures, chosen, as_json=as_json, many=many, show=show, at_least=at_least)
 
 
 @command()

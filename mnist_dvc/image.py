@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import warnings
@@ -16,11 +17,27 @@ from mnist_dvc.errors import ImageError
 from mnist_dvc.files import read_regular
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-__all__ = ["LARGEST_FILE", "LARGEST_PIXELS", "LARGEST_SIDE", "Picture", "parse_picture", "read_picture"]
+__all__ = [
+    "KINDS",
+    "LARGEST_FILE",
+    "LARGEST_PIXELS",
+    "LARGEST_SIDE",
+    "Box",
+    "Picture",
+    "parse_digits",
+    "parse_picture",
+    "read_digits",
+    "read_picture",
+    "upright",
+]
+
+Box = tuple[int, int, int, int]
+"""Left, top, right and bottom in pixels, the last two exclusive."""
 
 LARGEST_FILE = 16 * 2**20
 """Bytes; a photo of a telephone has up to about ten million."""
@@ -53,11 +70,12 @@ DEVIATION_OF_MEDIAN = 1.4826
 class Picture:
     """A digit as MNIST has them: ``pixels_HW`` (28, 28) uint8, 0 background to 255 ink.
 
-    ``inverted`` tells that the file showed dark ink on a light ground.
+    ``inverted`` tells that the file showed dark ink on a light ground, ``box`` where in the upright picture the ink is.
     """
 
     pixels_HW: NDArray[np.uint8]
     inverted: bool
+    box: Box
 
 
 def read_picture(path: Path) -> Picture:
@@ -66,11 +84,32 @@ def read_picture(path: Path) -> Picture:
     Raises:
         ImageError: as ``parse_picture``, or the file is missing, not a regular one, or may not be read.
     """
+    return parse_picture(_content(path), path)
+
+
+def read_digits(path: Path) -> tuple[Picture, ...]:
+    """The digits in the file ``path``, line by line, left to right.
+
+    Raises:
+        ImageError: as ``read_picture``.
+    """
+    return parse_digits(_content(path), path)
+
+
+def _content(path: Path) -> bytes:
     try:
-        content = read_regular(path, LARGEST_FILE, ImageError, KINDS)
+        return read_regular(path, LARGEST_FILE, ImageError, KINDS)
     except OSError as error:
         raise ImageError(path, "file", got=error.strerror, expected="one that can be read") from error
-    return parse_picture(content, path)
+
+
+def parse_digits(content: bytes, where: object) -> tuple[Picture, ...]:
+    """The digits in the bytes of a picture file, line by line, left to right.
+
+    Raises:
+        ImageError: as ``parse_picture``.
+    """
+    return (parse_picture(content, where),)
 
 
 def parse_picture(content: bytes, where: object) -> Picture:
@@ -86,18 +125,44 @@ def parse_picture(content: bytes, where: object) -> Picture:
         raise ImageError(where, "size", got=f"more than {LARGEST_FILE:,} bytes", expected=KINDS)
     grey_HW, lossy = _grey(content, where)
     ink_HW, noise, inverted = _ink(_levelled(grey_HW), where)
-    return Picture(_centred(_fitted(_cropped(ink_HW, noise, where, lossy=lossy))), inverted)
+    inside_HW, box = _cropped(ink_HW, noise, where, lossy=lossy)
+    return Picture(_centred(_fitted(inside_HW)), inverted, box)
+
+
+def upright(content: bytes, where: object) -> Image.Image:
+    """The picture in the bytes of a file as people look at it: turned as its camera says, RGB, transparent on white.
+
+    Raises:
+        ImageError: too large, no picture of these kinds, damaged, or animated.
+    """
+    if len(content) > LARGEST_FILE:
+        raise ImageError(where, "size", got=f"more than {LARGEST_FILE:,} bytes", expected=KINDS)
+    with _refused_in_words(where):
+        image = _decoded(content, where)
+        ImageOps.exif_transpose(image, in_place=True)
+        if image.mode.startswith("I"):
+            image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+        paper = Image.new("RGBA", image.size, "white")
+        paper.alpha_composite(image.convert("RGBA"))
+        return paper.convert("RGB")
 
 
 def _grey(content: bytes, where: object) -> tuple[NDArray[np.float32], bool]:
-    """Luminance (H, W), 0 to 255, and whether the format is a lossy one; nothing of the library gets out of here."""
+    """Luminance (H, W), 0 to 255, and whether the format is a lossy one."""
+    with _refused_in_words(where):
+        image = _decoded(content, where)
+        ImageOps.exif_transpose(image, in_place=True)
+        return _luminance(image), image.format in LOSSY
+
+
+@contextlib.contextmanager
+def _refused_in_words(where: object) -> Iterator[None]:
+    """Nothing that the library raises or warns of gets out of here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            image = _decoded(content, where)
-            ImageOps.exif_transpose(image, in_place=True)
-            return _luminance(image), image.format in LOSSY
+            yield
         except (ImageError, MemoryError):
             raise
         except UnidentifiedImageError as error:
@@ -199,8 +264,10 @@ def _ink(grey_HW: NDArray[np.float32], where: object) -> tuple[NDArray[np.float3
     return ink_HW, noise, inverted
 
 
-def _cropped(ink_HW: NDArray[np.float32], noise: float, where: object, *, lossy: bool) -> NDArray[np.float32]:
-    """The box of the ink, what is noise set to 0.
+def _cropped(
+    ink_HW: NDArray[np.float32], noise: float, where: object, *, lossy: bool
+) -> tuple[NDArray[np.float32], Box]:
+    """The ink within its box, what is noise set to 0, and that box.
 
     A lossless picture with ink no larger than MNIST's keeps even the faintest; any other was compressed or scaled,
     or will be scaled.
@@ -214,7 +281,9 @@ def _cropped(ink_HW: NDArray[np.float32], noise: float, where: object, *, lossy:
     if max(height, width) < SMALLEST_INK:
         expected = f"at least {SMALLEST_INK} one way: no digit"
         raise ImageError(where, "pixels of ink", got=f"{width} x {height}", expected=expected)
-    return np.where(inside_HW > noise, inside_HW, 0)
+    rows, columns = box
+    place = (int(columns.start), int(rows.start), int(columns.stop), int(rows.stop))
+    return np.where(inside_HW > noise, inside_HW, 0), place
 
 
 def _box(ink_HW: NDArray[np.bool_]) -> tuple[slice, slice]:

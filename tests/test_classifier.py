@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 import pytest
 from helpers import blobs
 from PIL import Image
 
 import mnist_dvc
-from mnist_dvc.classifier import Classifier, load
+from mnist_dvc.classifier import SURE, Answer, Classifier, load
 from mnist_dvc.errors import ArtifactError, DataError, ImageError
+from mnist_dvc.files import BLANK, sealed
 from mnist_dvc.image import read_picture
 from mnist_dvc.pretrained import RELEASED, released_onnx, released_weights
+from mnist_dvc.serving import SEAL
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -116,6 +121,107 @@ def test_network_that_computes_no_numbers_is_refused(tmp_path: Path) -> None:
         classifier.probabilities(IMAGES_NHW)
 
 
+def opened(path: Path) -> Image.Image:
+    image = Image.open(path)
+    image.load()
+    return image
+
+
+@pytest.mark.parametrize(
+    "given", [str, lambda path: path, lambda path: path.read_bytes(), opened], ids=["text", "path", "bytes", "PIL"]
+)
+def test_picture_is_taken_in_any_form(picture: Path, given: Callable[[Path], Any]) -> None:
+    classifier = load()
+    expected = classifier.classify(picture)
+    assert (expected.name, expected.unsure, expected.box) == ("1", False, (18, 6, 22, 34))
+    assert classifier.classify(given(picture)) == expected
+    assert classifier.read(given(picture)) == [expected]
+    assert classifier.classify([given(picture), picture]) == [expected] * 2
+
+
+def test_arrays_are_answered_one_or_many() -> None:
+    classifier = load()
+    expected_NK = classifier.probabilities(IMAGES_NHW)
+    many, one = classifier.classify(IMAGES_NHW), classifier.classify(IMAGES_NHW[0] / 255)
+    np.testing.assert_array_equal([answer.probabilities for answer in many], expected_NK)
+    np.testing.assert_allclose(one.probabilities, expected_NK[0], atol=1e-6)
+    assert [answer.digit for answer in many] == expected_NK.argmax(axis=1).tolist()
+    assert (one.inverted, one.box, one.name) == (False, None, str(one.digit))
+    assert classifier.classify(image_HW for image_HW in IMAGES_NHW[:2])[1].digit == many[1].digit
+    assert classifier.classify(IMAGES_NHW[:0]) == classifier.classify([]) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (7, "picture: type: got int, expected a path, the bytes of a picture file, an image of PIL, or an array"),
+        ([7], "picture 0: type: got int"),
+        ([np.zeros((28, 28), np.uint8), np.zeros((1, 28, 28), np.uint8)], r"picture 1: shape: got \(1, 28, 28\)"),
+        (np.zeros((20, 20), np.uint8), r"images: shape: got \(1, 20, 20\), expected \(N, 28, 28\)"),
+        (np.zeros((1, 1, 28, 28), np.uint8), r"images: shape: got \(1, 1, 28, 28\)"),
+        (np.zeros((28, 28), np.int64), "images: type: got int64"),
+    ],
+    ids=["number", "numbers", "batch among pictures", "small", "four axes", "whole numbers"],
+)
+def test_what_is_no_picture_is_refused(given: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load().classify(given)
+
+
+@pytest.mark.parametrize("given", [b"a seven", Image.new("L", (40, 40), 255)], ids=["bytes", "blank"])
+def test_bad_picture_is_refused_and_its_place_told(picture: Path, given: Any) -> None:
+    with pytest.raises(ImageError, match=r"^picture: "):
+        load().classify(given)
+    with pytest.raises(ImageError, match=r"^picture 1: "):
+        load().classify([picture, given])
+    with pytest.raises(ImageError, match=r"^picture: "):
+        load().read(given)
+
+
+@pytest.mark.parametrize(("confidence", "unsure"), [(SURE, False), (SURE - 1e-9, True)])
+def test_answer_below_the_threshold_is_unsure(confidence: float, *, unsure: bool) -> None:
+    assert Answer(0, "0", (confidence, 1 - confidence)).unsure == unsure
+
+
+# --------------------------------------------------------------------------------------------------- names of classes
+
+
+def onnx_with(folder: Path, **properties: str) -> Path:
+    """The released network with more to say of itself."""
+    proto = onnx.load_from_string(released_onnx("compact").read_bytes())
+    told = {entry.key: entry.value for entry in proto.metadata_props} | properties | {SEAL: BLANK}
+    del proto.metadata_props[:]
+    onnx.helper.set_model_props(proto, told)
+    path = folder / "model.onnx"
+    path.write_bytes(sealed(proto.SerializeToString(deterministic=True)))
+    return path
+
+
+def test_classes_that_are_no_digits_are_called_by_their_names(tmp_path: Path, picture: Path) -> None:
+    path = onnx_with(tmp_path, classes=json.dumps(["top", "trouser", "pullover"]))
+    answer = load(path).classify(picture)
+    assert (answer.digit, answer.name) == (1, "trouser")
+    assert load(path).classes == ("top", "trouser", "pullover", "3", "4", "5", "6", "7", "8", "9")
+    assert load(onnx_with(tmp_path)).classify(picture).name == "1"
+
+
+@pytest.mark.parametrize("classes", ["top", '{"1": "top"}', "[1, 2]", json.dumps(["x"] * 11), "[" * 100_000])
+def test_classes_that_are_no_names_are_refused(tmp_path: Path, classes: str) -> None:
+    with pytest.raises(ArtifactError, match="model.onnx: classes: got .*, expected a list of 10 names"):
+        load(onnx_with(tmp_path, classes=classes))
+
+
+# ------------------------------------------------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(("name", "hint"), [("compat", "; did you mean compact?"), ("sprint", "")])
+def test_name_of_no_released_network_is_refused(name: str, hint: str) -> None:
+    with pytest.raises(ArtifactError) as caught:
+        load(name)
+    expected = f"a model file, or a released network (compact, reference){hint}"
+    assert str(caught.value) == f"{name}: model: got no file, expected {expected}"
+
+
 def test_picture_or_model_that_is_missing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="missing.png"):
         load().classify(tmp_path / "missing.png")
@@ -128,5 +234,6 @@ def test_package_offers_the_classifier_and_imports_it_on_demand() -> None:
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     assert told == ["False", "True"]
     assert all(hasattr(mnist_dvc, name) for name in mnist_dvc.__all__)
+    assert set(mnist_dvc.__all__) <= set(dir(mnist_dvc))
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         mnist_dvc.nonsense  # noqa: B018

@@ -160,6 +160,10 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     for name in ("one.png", "photo.jpg", "mine/four.png", "mine/photo.jpg"):
         picture.save(made.folder / name)
     Image.new("L", (120, 120), 255).save(made.folder / "mine/blank.png")
+    ten = Image.new("L", (220, 120), 255)
+    ImageDraw.Draw(ten).line([(70, 25), (60, 95)], fill=0, width=10)
+    ImageDraw.Draw(ten).ellipse((120, 25, 170, 95), outline=0, width=10)
+    ten.save(made.folder / "ten.png")
     (made.folder / "mine/notes.txt").write_text("no picture", encoding="utf-8")
     return made
 
@@ -184,6 +188,16 @@ def test_command_runs(workspace: Repository, part: str) -> None:
     if part.startswith("mnist-dvc summary"):
         shown = [line for line in block.body.splitlines() if not line.startswith(("$ ", "  ..."))]
         assert [line for line in shown if line not in result.stdout] == []
+
+
+@posix
+def test_python_of_the_page_on_pictures_runs(workspace: Repository) -> None:
+    page = (ROOT / "docs/predict.md").read_text(encoding="utf-8")
+    script = "\n".join(re.findall(r"(?ms)^```python\n(.*?)^```$", page))
+    (workspace.folder / "page.py").write_text(script, encoding="utf-8")
+    result = run(workspace, "python page.py")
+    assert result.returncode == 0, result.stderr
+    assert script.count("print(") <= len(result.stdout.splitlines())
 
 
 def block_of(text: str) -> Block:

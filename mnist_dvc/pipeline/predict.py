@@ -2,62 +2,94 @@
 
 from __future__ import annotations
 
-import itertools
+import io
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 from rich.console import Console
 
 from mnist_dvc.classifier import BEST, load
 from mnist_dvc.errors import ImageError
-from mnist_dvc.files import own_sums, recorded_sha256
-from mnist_dvc.image import LARGEST_FILE, Picture, parse_picture, read_picture
+from mnist_dvc.files import own_sums, read_regular, recorded_sha256
+from mnist_dvc.image import KINDS, LARGEST_FILE, Picture, parse_digits, parse_picture
+from mnist_dvc.image_sheet import Found, Sheets
 from mnist_dvc.pretrained import released_onnx
-from mnist_dvc.report.answers import answers_table
+from mnist_dvc.report.answers import answers_table, progress
+from mnist_dvc.report.text import per_cent
 from mnist_dvc.serving import read_onnx
 from mnist_dvc.streams import delivery
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from mnist_dvc.classifier import Classifier
+    from mnist_dvc.classifier import Answer, Classifier
     from mnist_dvc.paths import Paths
 
 __all__ = ["predict", "published_model"]
 
 STANDARD_INPUT = "-"
-BATCH = 100
-"""So many pictures are in memory, and in a table, at a time."""
 DIGITS = 6
 """Decimal places, beyond which float32 logits say nothing."""
 
 
-def predict(sources: Iterable[str], model_path: Path, *, as_json: bool) -> None:
-    """Print an answer for each picture, in order, as they come.
+class _Input(NamedTuple):
+    """A picture to be read, or why there is none: its name, its file if it is not standard input, the refusal."""
+
+    name: str
+    path: Path | None
+    refusal: str = ""
+
+
+def predict(
+    sources: Iterable[str],
+    model_path: Path,
+    *,
+    as_json: bool,
+    many: bool = False,
+    show: Path | None = None,
+    at_least: float = 0.0,
+) -> None:
+    """Tell which digits pictures show, in order: as JSON lines while they come, or as one table.
+
+    One picture at a time is in memory; what is kept of it are the words of its answer.
 
     Args:
-        sources: files, folders (their files by name, without hidden ones and folders), or ``-`` for standard input.
+        sources: files, folders (their files and folders by name, without hidden ones), or ``-`` for standard input.
         model_path: the ONNX file that ``export`` wrote, the model that ``train`` wrote, or its checkpoint.
-        as_json: JSON lines instead of tables.
+        as_json: JSON lines instead of a table.
+        many: read all digits of a picture, instead of refusing one that shows several.
+        show: a folder for sheets of what was read in each picture, made if absent.
+        at_least: confidence from 0 to 1 below which an answer is refused.
 
     Raises:
         ArtifactError: the model is missing or damaged.
         ImageError: after all answers, if any of them was a refusal.
-        OSError: standard output takes no more.
+        OSError: standard output takes no more, or ``show`` no sheet.
     """
     classifier = load(model_path)
-    pictures = (found for source in sources for found in _pictures(source))
-    total = refused = 0
-    while batch := list(itertools.islice(pictures, BATCH)):
-        answers = _answers(classifier, batch)
-        _show(answers, as_json=as_json)
-        total += len(answers)
-        refused += sum("error" in answer for answer in answers)
+    inputs = [found for source in sources for found in _inputs(source, show)]
+    sheets = None if show is None else Sheets(show, (found.path for found in inputs if found.path is not None))
+    asking = _Asking(classifier, many=many, sheets=sheets, at_least=at_least)
+    lines_there = as_json and sys.stdout is not None and sys.stdout.isatty()
+    kept, refused = [], 0
+    try:
+        with progress(len(inputs), shown=len(inputs) > 1 and not lines_there) as advance:
+            for found in inputs:
+                told = asking.told(found)
+                refused += any("error" in part for part in (told, *told.get("digits", ())))
+                if as_json:
+                    _deliver(f"{json.dumps(told, allow_nan=False)}\n")
+                else:
+                    kept.append(told)
+                advance()
+    finally:  # Ctrl-C loses no answer
+        if kept:
+            _deliver(_table(kept, many=many))
     if refused:
-        raise ImageError("pictures", "not read", got=f"{refused} of {total}", expected="none")
+        raise ImageError("pictures", "not read", got=f"{refused} of {len(inputs)}", expected="none")
 
 
 def published_model(paths: Paths) -> Path:
@@ -80,86 +112,127 @@ def published_model(paths: Paths) -> Path:
     return paths.onnx if current else paths.model
 
 
-def _pictures(source: str) -> Iterator[tuple[str, Picture | ImageError]]:
-    """The picture that ``source`` names or the pictures in it, each under its name, or why it is none."""
-    try:
-        names = _names(source)
-    except ImageError as error:
-        yield source, error
+def _inputs(source: str, show: Path | None) -> Iterator[_Input]:
+    """What ``source`` names: itself, or the files in it, in the order of their names, each folder once.
+
+    What ``show`` holds are sheets of an earlier run, if it lies in ``source``.
+    """
+    if source == STANDARD_INPUT:
+        yield _Input(source, None)
         return
-    for name in names:
+    root = Path(source)
+    waiting, entered, none = [root], {_identity(show)}, True
+    while waiting:
+        path = waiting.pop()
+        name = source if path == root else str(path)
         try:
-            yield name, _standard_input() if source == STANDARD_INPUT else read_picture(Path(name))
+            if source and path.is_dir():  # an empty name is not the current folder
+                if path == root or _identity(path) not in entered:
+                    entered.add(_identity(path))
+                    waiting += sorted((inner for inner in path.iterdir() if inner.name[0] != "."), reverse=True)
+                continue
+            found = _Input(name, path)
+        except OSError as error:
+            refused = ImageError(name, "folder", got=error.strerror, expected="one that can be read")
+            found = _Input(name, path, refused.problem)
+        none = False
+        yield found
+    if none:
+        yield _Input(source, root, ImageError(root, "folder", got="no files", expected="pictures").problem)
+
+
+def _identity(folder: Path | None) -> tuple[int, int] | None:
+    """What a folder is known by whatever links lead to it; None where there is none yet."""
+    if folder is None or not folder.is_dir():
+        return None
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """How pictures are read and told of; the fields are the arguments of :func:`predict`."""
+
+    classifier: Classifier
+    many: bool
+    sheets: Sheets | None
+    at_least: float
+
+    def told(self, found: _Input) -> dict[str, Any]:
+        """What is told of a picture, or of why there is none; its sheet is written."""
+        name = found.name.encode(errors="backslashreplace").decode()  # JSON has no place for bytes that are not UTF-8
+        if found.refusal:
+            return {"file": name, "error": found.refusal}
+        content, pictures = b"", tuple[Picture, ...]()
+        try:
+            content = _content(found)
+            pictures = parse_digits(content, found.name) if self.many else (parse_picture(content, found.name),)
         except ImageError as error:
-            yield name, error
-
-
-def _names(source: str) -> list[str]:
-    """``source`` itself, or the names of the files in the folder that it is.
-
-    Raises:
-        ImageError: there is no file in it, or the system does not let us look.
-    """
-    folder = Path(source)
-    try:
-        if source in ("", STANDARD_INPUT) or not folder.is_dir():  # an empty name is not the current folder
-            return [source]
-        names = sorted(str(path) for path in folder.iterdir() if not path.name.startswith(".") and not path.is_dir())
-    except OSError as error:
-        raise ImageError(folder, "folder", got=error.strerror, expected="one that can be read") from error
-    if not names:
-        raise ImageError(folder, "folder", got="no files", expected="pictures")
-    return names
-
-
-def _standard_input() -> Picture:
-    """The picture on standard input.
-
-    Raises:
-        ImageError: there is none, or ``parse_picture`` refuses it.
-    """
-    try:
-        content = sys.stdin.buffer.read(LARGEST_FILE + 1)
-    except (AttributeError, OSError) as error:  # None where it is closed
-        raise ImageError(STANDARD_INPUT, "standard input", got="nothing to read", expected="a picture") from error
-    return parse_picture(content, STANDARD_INPUT)
-
-
-def _answers(classifier: Classifier, batch: list[tuple[str, Picture | ImageError]]) -> list[dict[str, Any]]:
-    """What is told of each picture, or of why there is none."""
-    read = [found.pixels_HW for _, found in batch if isinstance(found, Picture)]
-    probabilities = iter(classifier.probabilities(np.stack(read)).tolist() if read else ())
-    answers = []
-    for name, found in batch:
-        shown = name.encode(errors="backslashreplace").decode()  # JSON has no place for bytes that are not UTF-8
-        if isinstance(found, Picture):
-            answers.append({"file": shown} | _answer(next(probabilities), inverted=found.inverted))
+            told: dict[str, Any] = {"error": error.problem}
         else:
-            answers.append({"file": shown, "error": found.problem})
-    return answers
+            digits = [self._digit(answer) for answer in self.classifier.answers(pictures)]
+            told = {"digits": digits} if self.many else digits[0]
+        if self.sheets is not None and content:
+            digits = told.get("digits", [told])[: len(pictures)]
+            read = [Found(picture, *_label(digit)) for picture, digit in zip(pictures, digits, strict=True)]
+            self.sheets.write(found.name, content, read, told.get("error", ""))
+        return {"file": name} | told
+
+    def _digit(self, answer: Answer) -> dict[str, Any]:
+        """What is told of one digit."""
+        if not answer.confidence >= self.at_least:
+            got = f"{answer.confidence:.{DIGITS}g} for {answer.name}"
+            refused = ImageError("digit", "confidence", got=got, expected=f"at least {self.at_least:g}")
+            return {"error": refused.problem, "box": answer.box}
+        return {
+            "digit": answer.digit,
+            **({"class": answer.name} if self.classifier.classes else {}),
+            "confidence": round(answer.confidence, DIGITS),
+            "probabilities": [round(probability, DIGITS) for probability in answer.probabilities],
+            "inverted": answer.inverted,
+            "unsure": answer.unsure,
+            "box": answer.box,
+        }
 
 
-def _answer(probabilities_K: list[float], *, inverted: bool) -> dict[str, Any]:
-    confidence = max(probabilities_K)
-    return {
-        "digit": probabilities_K.index(confidence),
-        "confidence": round(confidence, DIGITS),
-        "probabilities": [round(probability, DIGITS) for probability in probabilities_K],
-        "inverted": inverted,
-    }
+def _content(found: _Input) -> bytes:
+    """The bytes of a picture.
+
+    Raises:
+        ImageError: there are none, or too many of them, or the system does not let us read them.
+    """
+    if found.path is None:
+        try:
+            return sys.stdin.buffer.read(LARGEST_FILE + 1)
+        except (AttributeError, OSError) as error:  # None where it is closed
+            raise ImageError(found.name, "standard input", got="nothing to read", expected="a picture") from error
+    try:
+        return read_regular(found.path, LARGEST_FILE, ImageError, KINDS)
+    except OSError as error:
+        raise ImageError(found.name, "file", got=error.strerror, expected="one that can be read") from error
 
 
-def _show(answers: list[dict[str, Any]], *, as_json: bool) -> None:
-    """Print ``answers`` at once: who reads them through a pipe must not lag behind, nor be missed if gone.
+def _label(told: dict[str, Any]) -> tuple[str, str]:
+    """What a sheet says of a digit: the answer, and how sure it is."""
+    if "error" in told:
+        return "?", "refused"
+    unsure = ", unsure" if told["unsure"] else ""
+    return str(told.get("class", told["digit"])), f"{per_cent(told['confidence'])}{unsure}"
+
+
+def _table(answers: list[dict[str, Any]], *, many: bool) -> str:
+    """The answers as a table, as wide as the terminal."""
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()
+    text = io.StringIO()  # rich itself would end the process where a pipe is not read on
+    Console(file=text, highlight=False, force_terminal=on_terminal or None).print(answers_table(answers, many=many))
+    return text.getvalue()
+
+
+def _deliver(text: str) -> None:
+    """Print ``text`` at once: who reads it through a pipe must not lag behind, nor be missed if gone.
 
     Raises:
         OSError: standard output takes no more.
     """
     with delivery() as output:
-        if as_json:
-            output.write("".join(f"{json.dumps(answer, allow_nan=False)}\n" for answer in answers))
-            return
-        console = Console(highlight=False)
-        with console.capture() as table:  # on its own it would end the process where a pipe is not read on
-            console.print(answers_table(answers))
-        output.write(table.get())
+        output.writelines(text.splitlines(keepends=True))  # one large write may count as done where nobody reads it

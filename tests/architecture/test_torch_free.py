@@ -20,6 +20,7 @@ BASE = {
     "mnist_dvc.pipeline.predict": (),
     "mnist_dvc.pipeline.summary": (),
     "mnist_dvc.classifier": (),
+    "mnist_dvc.registry": (),
     "mnist_dvc.demo.server": ("demo",),
 }
 """Modules that need nothing but the base package and these extras."""

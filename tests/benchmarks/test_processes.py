@@ -41,12 +41,30 @@ def test_help(benchmark: Any, device: torch.device) -> None:
 def test_predict(benchmark: Any, device: torch.device, tmp_path: Path) -> None:
     """The released network on a drawn stroke, from the start of the process to its answer; it imports no torch."""
     only_on_the_cpu(device, START)
-    picture = Image.new("L", (64, 64), 255)
-    ImageDraw.Draw(picture).line([(36, 8), (28, 56)], fill=0, width=6)
-    picture.save(tmp_path / "one.png")
+    draw(tmp_path / "one.png")
     command = ("-m", "mnist_dvc", "predict", "--model", "compact", "one.png")
     told = compare(benchmark, python(*command, folder=tmp_path), {"python": python("-c", "pass")})
     benchmark.extra_info |= {"network": "compact"} | told
+
+
+@pytest.mark.benchmark(group="processes")
+def test_predict_of_a_thousand(benchmark: Any, device: torch.device, tmp_path: Path) -> None:
+    """A folder of 1,000 small pictures, from the start of the process to the table, against one of them."""
+    only_on_the_cpu(device, START)
+    (tmp_path / "many").mkdir()
+    for number in range(1_000):
+        draw(tmp_path / f"many/{number:03}.png")
+    command = ("-m", "mnist_dvc", "predict", "--model", "compact")
+    one = python(*command, "many/000.png", folder=tmp_path)
+    told = compare(benchmark, python(*command, "many", folder=tmp_path), {"one_picture": one}, rounds=2)
+    benchmark.extra_info |= {"network": "compact"} | told
+
+
+def draw(path: Path) -> None:
+    """A stroke on 64 x 64 pixels of paper."""
+    picture = Image.new("L", (64, 64), 255)
+    ImageDraw.Draw(picture).line([(36, 8), (28, 56)], fill=0, width=6)
+    picture.save(path)
 
 
 def workspace(folder: Path, per_class: int, device: torch.device) -> Path:

@@ -56,6 +56,12 @@ def test_a_drawn_digit_is_answered(seven: Path) -> None:
     assert json.loads(result.stdout)["digit"] == 7
 
 
+def test_a_sheet_shows_what_was_read(seven: Path) -> None:
+    result = run(seven, "predict", "--many", "--show", "shown", "seven.png")
+    assert result.returncode == 0, result.stderr
+    assert [path.name for path in (seven / "shown").iterdir()] == ["seven.seen.png"]
+
+
 def test_a_shipped_network_is_described(tmp_path: Path) -> None:
     result = run(tmp_path, "summary", "--json", "--model", "compact")
     assert result.returncode == 0, result.stderr

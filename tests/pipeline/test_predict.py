@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from mnist_dvc.data.arrays import LabelledImages
 from mnist_dvc.data.digits import Digits
 from mnist_dvc.errors import ArtifactError, ImageError
 from mnist_dvc.files import BLANK, own_sums, sealed, sha256, sha256sums
-from mnist_dvc.image import Picture, read_picture
+from mnist_dvc.image import Picture, parse_picture, read_picture
 from mnist_dvc.inference import logits_of
 from mnist_dvc.model import build
 from mnist_dvc.model.weights import Card, read_model, weights_bytes
@@ -105,45 +106,97 @@ def test_network_sees_what_evaluate_would_feed_it(home: Path, capsys: pytest.Cap
 
 
 @pytest.mark.usefixtures("home")
-def test_answers_do_not_depend_on_the_company(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_answers_do_not_depend_on_the_company(capsys: pytest.CaptureFixture[str]) -> None:
     together = told(capsys, "digits", "digits")
     assert together[:10] == together[10:]
-    read: list[Path] = []
-    shown_after: list[int] = []
-    show = stage._show
-
-    def count_read(path: Path) -> Picture:
-        read.append(path)
-        return read_picture(path)
-
-    def count_shown(answers: list[dict[str, Any]], *, as_json: bool) -> None:
-        shown_after.append(len(read))
-        show(answers, as_json=as_json)
-
-    monkeypatch.setattr(stage, "BATCH", 4)
-    monkeypatch.setattr(stage, "read_picture", count_read)
-    monkeypatch.setattr(stage, "_show", count_shown)
-    apart = told(capsys, "digits")
-    assert shown_after == [4, 8, 10]  # as they come, and no more than a batch in memory
-    for one, other in zip(together[:10], apart, strict=True):
-        assert one["file"] == other["file"]
-        np.testing.assert_allclose(one["probabilities"], other["probabilities"], atol=2e-6)
+    assert together[:10] == [told(capsys, f"digits/{number}.png")[0] for number in range(10)]
 
 
-def test_folder_is_read_by_name_without_hidden_files_and_folders(
-    home: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize(("as_json", "expected"), [(True, list(range(1, 11))), (False, [10])])
+def test_lines_leave_as_they_come_and_the_table_at_the_end(
+    monkeypatch: pytest.MonkeyPatch, expected: list[int], *, as_json: bool
 ) -> None:
+    read: list[object] = []
+    delivered_after: list[int] = []
+
+    def counted(content: bytes, where: object) -> Picture:
+        read.append(where)
+        return parse_picture(content, where)
+
+    monkeypatch.setattr(stage, "parse_picture", counted)
+    monkeypatch.setattr(stage, "_deliver", lambda _: delivered_after.append(len(read)))
+    predict(["digits"], Paths().model, as_json=as_json)
+    assert delivered_after == expected
+
+
+class Pixels:
+    """Stands for the memory that a picture takes."""
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+@pytest.mark.usefixtures("home")
+def test_refused_pictures_take_no_memory_once_they_are_told_of(
+    monkeypatch: pytest.MonkeyPatch, *, as_json: bool
+) -> None:
+    """An error that is kept keeps its traceback, and so all that the functions in it had in hand."""
+    alive: weakref.WeakSet[Pixels] = weakref.WeakSet()
+    seen: list[int] = []
+
+    def refused(_: bytes, where: object) -> Picture:
+        pixels = Pixels()
+        alive.add(pixels)
+        seen.append(len(alive))
+        raise ImageError(where, "contrast", got="none", expected=f"some in {type(pixels).__name__}")
+
+    monkeypatch.setattr(stage, "parse_picture", refused)
+    with pytest.raises(ImageError, match="got 10 of 10"):
+        predict(["digits"], Paths().model, as_json=as_json)
+    assert seen == [1] * 10
+
+
+def test_error_that_is_kept_keeps_its_pixels_so_the_test_above_can_fail() -> None:
+    alive: weakref.WeakSet[Pixels] = weakref.WeakSet()
+
+    def refused() -> None:
+        pixels = Pixels()
+        alive.add(pixels)
+        raise ImageError("x", "contrast", got="none", expected="some")
+
+    with pytest.raises(ImageError) as caught:
+        refused()
+    assert (str(caught.value)[:1], len(alive)) == ("x", 1)
+
+
+@pytest.mark.usefixtures("home")
+def test_stopped_command_shows_what_was_answered(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(content: bytes, where: object) -> Picture:
+        if str(where).endswith("2.png"):
+            raise KeyboardInterrupt
+        return parse_picture(content, where)
+
+    monkeypatch.setattr(stage, "parse_picture", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        predict(["digits"], Paths().model, as_json=False)
+    out = capsys.readouterr().out
+    assert [f"{number}.png" in out for number in range(4)] == [True, True, False, False]
+
+
+def test_folder_is_read_by_name_without_what_is_hidden(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (home / "digits/.hidden.png").write_bytes(b"")
-    (home / "digits/inside").mkdir()
-    (home / "digits/inside/x.png").write_bytes(b"")
+    (home / "digits/.hidden").mkdir()
+    (home / "digits/.hidden/x.png").write_bytes(b"")
+    (home / "digits/inside/deeper").mkdir(parents=True)
+    (home / "digits/0.png").rename(home / "digits/inside/deeper/x.png")
     (home / "digits/loop").symlink_to("loop")
     (home / "digits/10.txt").write_text("ten")
-    (home / "empty").mkdir()
-    answers = told(capsys, "digits", "empty", "./digits/0.png", "")
-    names = sorted([f"digits/{number}.png" for number in range(10)] + ["digits/10.txt", "digits/loop"])
-    assert [answer["file"] for answer in answers] == [*names, "empty", "./digits/0.png", ""]
+    (home / "empty/inside").mkdir(parents=True)
+    answers = told(capsys, "digits", "empty", "./digits/1.png", "")
+    names = [f"digits/{name}" for name in ("1.png", "10.txt", *(f"{n}.png" for n in range(2, 10)))]
+    names += ["digits/inside/deeper/x.png", "digits/loop"]
+    assert [answer["file"] for answer in answers] == [*names, "empty", "./digits/1.png", ""]
     errors = {answer["file"]: answer["error"] for answer in answers if "error" in answer}
     assert errors == {
         "digits/10.txt": "content: got an unknown or damaged file, expected a PNG, JPEG, BMP, GIF, WebP or PGM picture",
@@ -151,6 +204,18 @@ def test_folder_is_read_by_name_without_hidden_files_and_folders(
         "empty": "folder: got no files, expected pictures",
         "": "file: got something else than a file, expected a PNG, JPEG, BMP, GIF, WebP or PGM picture",
     }
+
+
+def test_folders_that_lead_into_each_other_are_entered_once(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        (home / "tree" / name).mkdir(parents=True)
+        (home / f"digits/{'ab'.index(name)}.png").rename(home / "tree" / name / "x.png")
+    (home / "tree/a/up").symlink_to("..")
+    (home / "tree/a/other").symlink_to("../b")
+    (home / "tree/self").symlink_to(".")
+    (home / "linked").symlink_to("tree")
+    assert [answer["file"] for answer in told(capsys, "tree")] == ["tree/a/other/x.png", "tree/a/x.png"]
+    assert [answer["file"] for answer in told(capsys, "linked")] == ["linked/a/other/x.png", "linked/a/x.png"]
 
 
 def test_folder_that_may_not_be_read_has_its_line(
@@ -190,7 +255,7 @@ def test_table_shows_digit_confidence_and_remark(home: Path, capsys: pytest.Capt
         str(home / "digits/3.png"),
         str(answer["digit"]),
         f"{100 * answer['confidence']:.2f} %",
-        "inverted",
+        "unsure, inverted",
     ]
 
 
@@ -228,9 +293,13 @@ def test_picture_on_standard_input(
 def test_file_of_the_name_of_standard_input_is_a_file(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (home / "digits/1.png").rename(home / "-")
+    (home / "inside").mkdir()
+    (home / "digits/1.png").rename(home / "inside/-")
+    monkeypatch.chdir(home / "inside")
     monkeypatch.setattr(sys, "stdin", None)
-    assert [("digit" in answer, answer["file"]) for answer in told(capsys, ".")] == [(True, "-")]
+    assert [("digit" in answer, answer["file"]) for answer in told(capsys, ".", model=home / Paths().model)] == [
+        (True, "-")
+    ]
 
 
 def test_network_that_computes_no_numbers_is_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
