@@ -1,0 +1,148 @@
+"""What of a picture is ground and what stands out from it: paper, desk, light and shadow on the one hand, ink on the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+
+from mnist_dvc.errors import ImageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mnist_dvc.image.decode import Raster
+
+__all__ = ["Ink", "inks"]
+
+TINY = 16
+"""Pixels: on a side no longer, a digit may cover most of the border, and only the corners are ground."""
+UNEVEN_SIDE = 64
+"""Pixels: on pictures with a shorter side below, light has no room to change."""
+LEAST_CONTRAST = 24.0
+NOISE_DEVIATIONS = 6.0
+"""So many standard deviations are exceeded by chance once in 500 million pixels."""
+DEVIATION_OF_MEDIAN = 1.4826
+"""Standard deviation over median absolute deviation, for normal noise."""
+SLAB = 0.4
+"""Of the shorter side: what is thicker is no stroke, but paper, a desk or a bar."""
+BROADEST = 0.33
+"""Of the shorter side: what is narrower is taken for ink where the ground is uneven."""
+UNEVEN = 0.15
+"""Fraction of the contrast by which the levels of an even ground differ."""
+OPPOSITE = 0.02
+"""Share of an even picture that may stand out to the other side."""
+LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
+"""Of red, green and blue, as Pillow weighs them (ITU-R 601-2)."""
+GREYEST = 12
+"""Levels between red, green and blue in a grey picture, after compression."""
+COLOURED = 2.0
+"""So many times more than luminance another direction of colour must tell ink from paper."""
+SAMPLE = 2**16
+"""Pixels that tell the colours of a picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ink:
+    """What stands out from the ground: ``ink_HW`` (H, W) float32 is how far, 0 to 255; ``noise`` is how much of that
+    the ground itself reaches; ``inverted`` tells that it is dark on light; ``uneven`` that the ground was no one level.
+    """
+
+    ink_HW: NDArray[np.float32]
+    noise: float
+    inverted: bool
+    uneven: bool
+
+
+def inks(raster: Raster, where: object) -> list[Ink]:
+    """What may be the ink: dark, light, or both where the border does not tell.
+
+    Raises:
+        ImageError: nothing stands out.
+    """
+    grey_HW = _telling(raster)
+    level, noise = _ground(grey_HW)
+    dark = level > (float(grey_HW.min()) + float(grey_HW.max())) / 2
+    plain = _plain(grey_HW, level, noise, inverted=dark)
+    contrast, shorter = float(plain.ink_HW.max()), min(grey_HW.shape)
+    if shorter > TINY and _thick(plain.ink_HW > contrast / 2, round(SLAB * shorter)):
+        found = [_above_background(grey_HW, inverted=inverted) for inverted in (True, False)]
+    elif shorter >= UNEVEN_SIDE and _uneven(grey_HW, level, contrast, inverted=dark):
+        found = [_above_background(grey_HW, inverted=dark)]
+    else:
+        found = [plain]
+    visible = [ink for ink in found if ink.ink_HW.max() > max(LEAST_CONTRAST, ink.noise)]
+    if not visible:
+        least = max(LEAST_CONTRAST, noise)
+        raise ImageError(where, "contrast", got=f"{contrast:.0f} of 255", expected=f"more than {least:.0f}: no digit")
+    return visible
+
+
+def _telling(raster: Raster) -> NDArray[np.float32]:
+    """Luminance, or where ink and paper hardly differ in that, the direction of colour in which they do; (H, W)."""
+    colour_HWC = raster.colour_HWC
+    if colour_HWC is None:
+        return raster.grey_HW
+    height, width, _ = colour_HWC.shape
+    step = max(1, int(np.sqrt(height * width / SAMPLE)))
+    sample_MC = colour_HWC[::step, ::step].reshape(-1, 3).astype(np.float32)
+    if np.ptp(sample_MC, axis=1).max() <= GREYEST:
+        return raster.grey_HW
+    spread_CC = np.cov(sample_MC - np.median(sample_MC, axis=0), rowvar=False)
+    direction_C = np.linalg.eigh(spread_CC).eigenvectors[:, -1].astype(np.float32)
+    direction_C /= np.abs(direction_C).sum()
+    other, usual = (float(d_C @ spread_CC @ d_C) for d_C in (direction_C, LUMINANCE))
+    if other <= COLOURED**2 * usual:
+        return raster.grey_HW
+    telling_HW = colour_HWC.astype(np.float32) @ direction_C
+    return telling_HW - telling_HW.min()
+
+
+def _ground(grey_HW: NDArray[np.float32]) -> tuple[float, float]:
+    """Level and noise of the ground: the border's median, as a digit covers less than half of it, and its spread."""
+    border_M = _border(grey_HW)
+    level = float(np.median(border_M))
+    deviation = DEVIATION_OF_MEDIAN * float(np.median(np.abs(border_M - level)))
+    if max(grey_HW.shape) <= TINY:
+        level = float(np.median(grey_HW[:: max(1, len(grey_HW) - 1), :: max(1, grey_HW.shape[1] - 1)]))
+        deviation = 0.0
+    return level, NOISE_DEVIATIONS * deviation
+
+
+def _border(grey_HW: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.concatenate([grey_HW[0], grey_HW[-1], grey_HW[:, 0], grey_HW[:, -1]])
+
+
+def _plain(grey_HW: NDArray[np.float32], level: float, noise: float, *, inverted: bool) -> Ink:
+    """The distance from one level."""
+    return Ink(np.maximum(level - grey_HW if inverted else grey_HW - level, 0), noise, inverted, uneven=False)
+
+
+def _thick(mask_HW: NDArray[np.bool_], side: int) -> bool:
+    """Whether a square of ``side`` pixels fits into the mask."""
+    return bool(ndimage.minimum_filter(mask_HW.astype(np.uint8), size=side, mode="constant").any())
+
+
+def _uneven(grey_HW: NDArray[np.float32], level: float, contrast: float, *, inverted: bool) -> bool:
+    """Whether the border has other levels than the ground's and the ink's, or the inside is beyond the ground's."""
+    beyond_HW = grey_HW - level if inverted else level - grey_HW
+    low, high = np.quantile(_border(beyond_HW), (0.1, 0.9))
+    slack = UNEVEN * contrast
+    return bool(high > slack or low < -slack or (beyond_HW > slack).mean() > OPPOSITE)
+
+
+def _above_background(grey_HW: NDArray[np.float32], *, inverted: bool) -> Ink:
+    """The distance from the level that the ground has at each place, if all that is narrow is ink."""
+    size = max(3, round(BROADEST * min(grey_HW.shape)))
+    smooth_HW = ndimage.gaussian_filter(grey_HW, 1)
+    if inverted:
+        background_HW = ndimage.minimum_filter(ndimage.maximum_filter(smooth_HW, size), size)
+        ink_HW = (background_HW - grey_HW) / np.maximum(background_HW, 1) * 255
+    else:
+        background_HW = ndimage.maximum_filter(ndimage.minimum_filter(smooth_HW, size), size)
+        ink_HW = grey_HW - background_HW
+    level = float(np.median(ink_HW))
+    deviation = DEVIATION_OF_MEDIAN * float(np.median(np.abs(ink_HW - level)))
+    return Ink(np.maximum(ink_HW - level, 0), NOISE_DEVIATIONS * deviation, inverted, uneven=True)

@@ -1,0 +1,136 @@
+"""A picture to the digit or the digits in it, each as MNIST has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mnist_dvc.errors import ImageError
+from mnist_dvc.files import read_regular
+from mnist_dvc.image.decode import KINDS, LARGEST_FILE, rastered
+from mnist_dvc.image.fitting import INK_SIDE, fitted
+from mnist_dvc.image.ground import inks
+from mnist_dvc.image.lines import without_lines
+from mnist_dvc.image.pieces import SMALL, box_of, found_digits
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from mnist_dvc.image.decode import Raster
+    from mnist_dvc.image.ground import Ink
+
+__all__ = ["Picture", "parse_digits", "parse_picture", "read_digits", "read_picture"]
+
+SMALLEST_INK = 7
+"""The height of digits in the smallest fonts."""
+SMALLEST_PART = 0.02
+"""Of the picture's longer side: a smaller piece is a grain."""
+FAINT = 0.15
+"""Fraction of the darkest ink below which compression and scaling leave traces; chosen on training images."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A digit as MNIST has them: ``pixels_HW`` (28, 28) uint8, 0 background to 255 ink.
+
+    ``inverted`` tells that the file showed dark ink on a light ground; ``box`` is where its ink lies in the upright
+    picture: left, top, right and bottom in pixels, the last two exclusive.
+    """
+
+    pixels_HW: NDArray[np.uint8]
+    inverted: bool
+    box: tuple[int, int, int, int]
+
+
+def read_picture(path: Path) -> Picture:
+    """The digit in the file ``path``.
+
+    Raises:
+        ImageError: as ``parse_picture``, or the file is missing, not a regular one, or may not be read.
+    """
+    return parse_picture(_content(path), path)
+
+
+def read_digits(path: Path) -> tuple[Picture, ...]:
+    """The digits in the file ``path``, line by line and from left to right.
+
+    Raises:
+        ImageError: as ``parse_digits``, or the file is missing, not a regular one, or may not be read.
+    """
+    return parse_digits(_content(path), path)
+
+
+def parse_picture(content: bytes, where: object) -> Picture:
+    """The one digit in the bytes of a picture file; ``where`` they come from is for errors.
+
+    Raises:
+        ImageError: too large, no picture of these kinds, damaged, animated, blank, without ink of a digit's size, or
+            with several digits.
+    """
+    digits = parse_digits(content, where)
+    if len(digits) > 1:
+        expected = "one: `predict --many` reads several"
+        raise ImageError(where, "digits", got=len(digits), expected=expected)
+    return digits[0]
+
+
+def parse_digits(content: bytes, where: object) -> tuple[Picture, ...]:
+    """The digits in the bytes of a picture file, at least one, line by line and from left to right.
+
+    Digits that touch count as one.
+
+    Raises:
+        ImageError: too large, no picture of these kinds, damaged, animated, blank, or without ink of a digit's size.
+    """
+    raster = rastered(content, where)
+    readings = [(ink, _masks(ink, lossy=raster.lossy)) for ink in inks(raster, where)]
+    ink, masks = max(readings, key=lambda reading: max((box_of(mask_HW).area for mask_HW in reading[1]), default=0))
+    least = max(SMALLEST_INK, SMALLEST_PART * max(ink.ink_HW.shape))
+    boxes = [box_of(mask_HW) for mask_HW in masks]
+    pictures = tuple(
+        _picture(ink, mask_HW, raster) for mask_HW, box in zip(masks, boxes, strict=True) if box.longer >= least
+    )
+    if not pictures:
+        largest = max(boxes, key=lambda box: box.longer, default=None)
+        got = f"{largest.width} x {largest.height}" if largest else "none but lines and grains"
+        raise ImageError(where, "pixels of ink", got=got, expected=f"at least {least:.0f} one way: no digit")
+    return pictures
+
+
+def _masks(ink: Ink, *, lossy: bool) -> list[NDArray[np.bool_]]:
+    """What of the ink is a digit (H, W), for each.
+
+    A lossless picture with ink no larger than MNIST's keeps even the faintest; any other was compressed or scaled,
+    or will be scaled.
+    """
+    mask_HW = ink.ink_HW > ink.noise
+    if lossy or ink.uneven or box_of(mask_HW).longer > INK_SIDE:
+        mask_HW = ink.ink_HW > max(ink.noise, FAINT * float(ink.ink_HW.max()))
+    if max(mask_HW.shape) > SMALL:
+        mask_HW = without_lines(mask_HW)
+    return found_digits(mask_HW)
+
+
+def _picture(ink: Ink, mask_HW: NDArray[np.bool_], raster: Raster) -> Picture:
+    box = box_of(mask_HW)
+    pixels_HW = fitted(np.where(mask_HW, ink.ink_HW, 0)[box.slices])
+    across, down = (full / reduced for full, reduced in zip(raster.size, mask_HW.shape[::-1], strict=True))
+    corners = box.left * across, box.top * down, box.right * across, box.bottom * down
+    left, top, right, bottom = (round(corner) for corner in corners)
+    return Picture(pixels_HW, ink.inverted, (left, top, right, bottom))
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        ImageError: it is missing, not a regular one, too large, or may not be read.
+    """
+    try:
+        return read_regular(path, LARGEST_FILE, ImageError, KINDS)
+    except OSError as error:
+        raise ImageError(path, "file", got=error.strerror, expected="one that can be read") from error
