@@ -67,10 +67,9 @@ def inks(raster: Raster, where: object) -> list[Ink]:
     dark = level > (float(grey_HW.min()) + float(grey_HW.max())) / 2
     plain = _plain(grey_HW, level, noise, inverted=dark)
     contrast, shorter = float(plain.ink_HW.max()), min(grey_HW.shape)
-    if shorter > TINY and _thick(plain.ink_HW > contrast / 2, round(SLAB * shorter)):
+    doubtful = shorter > TINY and _thick(plain.ink_HW > contrast / 2, round(SLAB * shorter))
+    if doubtful or (shorter >= UNEVEN_SIDE and _uneven(grey_HW, level, contrast, inverted=dark)):
         found = [_above_background(grey_HW, inverted=inverted) for inverted in (True, False)]
-    elif shorter >= UNEVEN_SIDE and _uneven(grey_HW, level, contrast, inverted=dark):
-        found = [_above_background(grey_HW, inverted=dark)]
     else:
         found = [plain]
     visible = [ink for ink in found if ink.ink_HW.max() > max(LEAST_CONTRAST, ink.noise)]

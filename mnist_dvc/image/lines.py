@@ -22,6 +22,8 @@ COVERED = 0.85
 """Of its length, that a line shows."""
 BENT = 0.005
 """Of the picture's longer side: so far may a line be from straight."""
+THIN = 0.3
+"""Share of a line's length that no stroke goes along."""
 MOST_ENDS = 64
 """On either side; a picture with more shows noise."""
 
@@ -91,8 +93,8 @@ def _line(
     inked_MW = mask_HW[band_MW, columns_W] & inside_MW
     run_MW = run_HW[band_MW, columns_W]
     near_MW = inked_MW & (np.abs(offsets_M1) <= slack)
-    thick_MW = run_MW[near_MW]
-    thickness = 1.5 * float(np.median(thick_MW)) + 1
+    thinnest_W = np.where(near_MW, run_MW, height).min(axis=0)
+    thickness = 1.5 * float(np.quantile(thinnest_W[near_MW.any(axis=0)], THIN)) + 1
     lines_HW = np.zeros_like(mask_HW)
     if thickness > 2 * thickest:
         return lines_HW

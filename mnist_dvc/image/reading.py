@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import ndimage
 
 from mnist_dvc.errors import ImageError
 from mnist_dvc.files import read_regular
@@ -29,6 +30,10 @@ SMALLEST_INK = 7
 """The height of digits in the smallest fonts."""
 SMALLEST_PART = 0.02
 """Of the picture's longer side: a smaller piece is a grain."""
+SOLID = 0.6
+"""Of the box that a grain fills, unlike most strokes."""
+SHARP = 0.3
+"""Of the contrast in a digit's box, that a few pixels make out at the edge of ink."""
 FAINT = 0.15
 """Fraction of the darkest ink below which compression and scaling leave traces; chosen on training images."""
 
@@ -88,17 +93,22 @@ def parse_digits(content: bytes, where: object) -> tuple[Picture, ...]:
     """
     raster = rastered(content, where)
     readings = [(ink, _masks(ink, lossy=raster.lossy)) for ink in inks(raster, where)]
-    ink, masks = max(readings, key=lambda reading: max((box_of(mask_HW).area for mask_HW in reading[1]), default=0))
+    ink, masks = max(readings, key=lambda reading: max((_standing_out(m, raster) for m in reading[1]), default=0.0))
     least = max(SMALLEST_INK, SMALLEST_PART * max(ink.ink_HW.shape))
     boxes = [box_of(mask_HW) for mask_HW in masks]
-    pictures = tuple(
-        _picture(ink, mask_HW, raster) for mask_HW, box in zip(masks, boxes, strict=True) if box.longer >= least
-    )
+    pictures = tuple(_picture(ink, mask_HW, raster) for mask_HW in masks if not _is_grain(mask_HW, least))
     if not pictures:
         largest = max(boxes, key=lambda box: box.longer, default=None)
         got = f"{largest.width} x {largest.height}" if largest else "none but lines and grains"
         raise ImageError(where, "pixels of ink", got=got, expected=f"at least {least:.0f} one way: no digit")
     return pictures
+
+
+def _is_grain(mask_HW: NDArray[np.bool_], least: float) -> bool:
+    """Whether a piece is too small for a digit, or a small and solid one."""
+    box = box_of(mask_HW)
+    solid = mask_HW.sum() >= SOLID * box.area and max(mask_HW.shape) > SMALL
+    return box.longer < (least * 2 if solid else least)
 
 
 def _masks(ink: Ink, *, lossy: bool) -> list[NDArray[np.bool_]]:
@@ -113,6 +123,21 @@ def _masks(ink: Ink, *, lossy: bool) -> list[NDArray[np.bool_]]:
     if max(mask_HW.shape) > SMALL:
         mask_HW = without_lines(mask_HW)
     return found_digits(mask_HW)
+
+
+def _standing_out(mask_HW: NDArray[np.bool_], raster: Raster) -> float:
+    """How likely it is ink, in a number to compare: it has sharp edges all round, unlike light, and encloses more.
+
+    What looks like ink of the other polarity are the hollows of digits and the gaps between them and the paper's edge.
+    """
+    box = box_of(mask_HW)
+    inside_HW = mask_HW[box.slices]
+    grey_HW = raster.grey_HW[box.slices]
+    low, high = np.quantile(grey_HW, (0.02, 0.98))
+    edge_HW = inside_HW & ~ndimage.binary_erosion(inside_HW)
+    change_HW = ndimage.maximum_filter(grey_HW, 5) - ndimage.minimum_filter(grey_HW, 5)
+    sharp = float((change_HW[edge_HW] >= SHARP * (high - low)).mean())
+    return box.area * sharp**4
 
 
 def _picture(ink: Ink, mask_HW: NDArray[np.bool_], raster: Raster) -> Picture:
