@@ -28,6 +28,7 @@ DEVIATION_OF_MEDIAN = 1.4826
 """Standard deviation over median absolute deviation, for normal noise."""
 SLAB = 0.4
 """Of the shorter side: what is thicker is no stroke, but paper, a desk or a bar."""
+MOST = 0.5
 BROADEST = 0.33
 """Of the shorter side: what is narrower is taken for ink where the ground is uneven."""
 UNEVEN = 0.15
@@ -67,7 +68,7 @@ def inks(raster: Raster, where: object) -> list[Ink]:
     dark = level > (float(grey_HW.min()) + float(grey_HW.max())) / 2
     plain = _plain(grey_HW, level, noise, inverted=dark)
     contrast, shorter = float(plain.ink_HW.max()), min(grey_HW.shape)
-    doubtful = shorter > TINY and _thick(plain.ink_HW > contrast / 2, round(SLAB * shorter))
+    doubtful = shorter > TINY and _is_paper(plain.ink_HW > contrast / 2)
     if doubtful or (shorter >= UNEVEN_SIDE and _uneven(grey_HW, level, contrast, inverted=dark)):
         found = [_above_background(grey_HW, inverted=inverted) for inverted in (True, False)]
     else:
@@ -119,9 +120,10 @@ def _plain(grey_HW: NDArray[np.float32], level: float, noise: float, *, inverted
     return Ink(np.maximum(level - grey_HW if inverted else grey_HW - level, 0), noise, inverted, uneven=False)
 
 
-def _thick(mask_HW: NDArray[np.bool_], side: int) -> bool:
-    """Whether a square of ``side`` pixels fits into the mask."""
-    return bool(ndimage.minimum_filter(mask_HW.astype(np.uint8), size=side, mode="constant").any())
+def _is_paper(mask_HW: NDArray[np.bool_]) -> bool:
+    """Whether what looks like ink covers most of the picture, or has room for a large square."""
+    side = round(SLAB * min(mask_HW.shape))
+    return bool(mask_HW.mean() > MOST or ndimage.minimum_filter(mask_HW.astype(np.uint8), side, mode="constant").any())
 
 
 def _uneven(grey_HW: NDArray[np.float32], level: float, contrast: float, *, inverted: bool) -> bool:
