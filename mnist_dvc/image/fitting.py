@@ -50,13 +50,15 @@ def _thickened(ink_HW: NDArray[np.float32]) -> NDArray[np.float32]:
 def _scaled(ink_HW: NDArray[np.float32]) -> NDArray[np.uint8]:
     """The ink with its longer side at 20 pixels, anti-aliased, the darkest at 255.
 
-    Hamming came closest to training images that had been enlarged before, of Pillow's filters.
+    Of Pillow's filters, Hamming came closest to training images that had been enlarged before; bicubic ones gave most
+    right answers on digits of 8 x 8.
     """
     height, width = ink_HW.shape
     scale = INK_SIDE / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     if size != (width, height):
-        ink_HW = np.asarray(Image.fromarray(ink_HW).resize(size, Image.Resampling.HAMMING))
+        method = Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.HAMMING
+        ink_HW = np.asarray(Image.fromarray(ink_HW).resize(size, method)).clip(0)
     darkest = float(ink_HW.max())
     if not FULL_INK <= darkest <= WHITE:
         ink_HW = ink_HW * (WHITE / darkest)
