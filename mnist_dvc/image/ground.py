@@ -31,7 +31,7 @@ SLAB = 0.4
 MOST = 0.5
 BROADEST = 0.33
 """Of the shorter side: what is narrower is taken for ink where the ground is uneven."""
-UNEVEN = 0.15
+UNEVEN = 0.1
 """Fraction of the contrast by which the levels of an even ground differ."""
 OPPOSITE = 0.02
 """Share of an even picture that may stand out to the other side."""
@@ -64,12 +64,13 @@ def inks(raster: Raster, where: object) -> list[Ink]:
         ImageError: nothing stands out.
     """
     grey_HW = _telling(raster)
-    level, noise = _ground(grey_HW)
-    dark = level > (float(grey_HW.min()) + float(grey_HW.max())) / 2
-    plain = _plain(grey_HW, level, noise, inverted=dark)
+    levelled_HW = _levelled(grey_HW)
+    level, noise = _ground(levelled_HW)
+    dark = level > (float(levelled_HW.min()) + float(levelled_HW.max())) / 2
+    plain = _plain(levelled_HW, level, noise, inverted=dark)
     contrast, shorter = float(plain.ink_HW.max()), min(grey_HW.shape)
     doubtful = shorter > TINY and _is_paper(plain.ink_HW > contrast / 2)
-    if doubtful or (shorter >= UNEVEN_SIDE and _uneven(grey_HW, level, contrast, inverted=dark)):
+    if doubtful or (shorter >= UNEVEN_SIDE and _uneven(levelled_HW, level, contrast, inverted=dark)):
         found = [_above_background(grey_HW, inverted=inverted) for inverted in (True, False)]
     else:
         found = [plain]
@@ -98,6 +99,19 @@ def _telling(raster: Raster) -> NDArray[np.float32]:
         return raster.grey_HW
     telling_HW = colour_HWC.astype(np.float32) @ direction_C
     return telling_HW - telling_HW.min()
+
+
+def _levelled(grey_HW: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Without a slope of the light from side to side, if its border shows one, as in most photos."""
+    height, width = grey_HW.shape
+    if min(height, width) < UNEVEN_SIDE:
+        return grey_HW
+    down = np.median(grey_HW[-1]) - np.median(grey_HW[0])
+    across = np.median(grey_HW[:, -1]) - np.median(grey_HW[:, 0])
+    rows_H, columns_W = (np.linspace(-0.5, 0.5, side, dtype=np.float32) for side in (height, width))
+    levelled_HW = grey_HW - rows_H[:, None] * down - columns_W * across
+    # Where ink touches a side there seems to be a slope, too, but taking it away makes the border no more even.
+    return levelled_HW if _ground(levelled_HW)[1] < _ground(grey_HW)[1] / 2 else grey_HW
 
 
 def _ground(grey_HW: NDArray[np.float32]) -> tuple[float, float]:
