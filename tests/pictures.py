@@ -242,6 +242,16 @@ def lamp(random: Random) -> Drawn:
     return lit(random, light)
 
 
+def chalk_in_light(random: Random) -> Drawn:
+    """Light strokes on a board that a lamp or the sun shines on."""
+    sheet = one(random)
+    sheet.paper, sheet.pen = random.uniform(60, 90), random.uniform(200, 250)
+    rows_HW, columns_HW = places(sheet.shape)
+    middle, reach = random.uniform(0, 1, 2), random.uniform(0.3, 0.7)
+    distance_HW = np.hypot(rows_HW - middle[0], columns_HW - middle[1])
+    return sheet.photo(sheet.levels() * (0.6 + 0.4 * np.exp(-((distance_HW / reach) ** 2))))
+
+
 # --------------------------------------------------------------------------------------------------------------- paper
 
 
@@ -542,7 +552,7 @@ PLAIN: dict[str, Callable[[Random], Drawn]] = {
 }  # fmt: skip
 HARD: dict[str, Callable[[Random], Drawn]] = {
     "lit from one side": sloped, "hard shadow": hard_shadow, "soft shadow": soft_shadow,
-    "shadow in a corner": corner_shadow, "lamp": lamp, "desk beside the paper": desk_beside, "page's edge": page_edge,
+    "shadow in a corner": corner_shadow, "lamp": lamp, "chalk in a lamp's light": chalk_in_light, "desk beside the paper": desk_beside, "page's edge": page_edge,
     "desk around the paper": desk_around, "black bars": bars, "frame at the border": frame_at_border,
     "dark lines": ruled_dark, "faint lines": ruled_faint, "squared paper": squared, "cell of a table": table_cell,
     "one line of a table": table_line, "box of a form": form_box, "neighbour cut": neighbour, "grains": grains,

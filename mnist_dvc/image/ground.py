@@ -35,6 +35,8 @@ UNEVEN = 0.1
 """Fraction of the contrast by which the levels of an even ground differ."""
 OPPOSITE = 0.02
 """Share of an even picture that may stand out to the other side."""
+DARKEST = 0.25
+"""Of the brightest ground: below, what shows is the noise of black bars and the camera, not ink in a shadow."""
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 """Of red, green and blue, as Pillow weighs them (ITU-R 601-2)."""
 GREYEST = 12
@@ -154,10 +156,23 @@ def _above_background(grey_HW: NDArray[np.float32], *, inverted: bool) -> Ink:
     smooth_HW = ndimage.gaussian_filter(grey_HW, 1)
     if inverted:
         background_HW = ndimage.minimum_filter(ndimage.maximum_filter(smooth_HW, size), size)
-        ink_HW = (background_HW - grey_HW) / np.maximum(background_HW, 1) * 255
+        floor = DARKEST * float(background_HW.max())
+        ink_HW = (background_HW - grey_HW) / np.maximum(background_HW, floor) * 255
     else:
         background_HW = ndimage.maximum_filter(ndimage.minimum_filter(smooth_HW, size), size)
         ink_HW = grey_HW - background_HW
     level = float(np.median(ink_HW))
     deviation = DEVIATION_OF_MEDIAN * float(np.median(np.abs(ink_HW - level)))
-    return Ink(np.maximum(ink_HW - level, 0), NOISE_DEVIATIONS * deviation, inverted, uneven=True)
+    ink_HW = np.maximum(ink_HW - level, 0)
+    return Ink(ink_HW, max(NOISE_DEVIATIONS * deviation, _otsu(ink_HW)), inverted, uneven=True)
+
+
+def _otsu(ink_HW: NDArray[np.float32]) -> float:
+    """The level that parts two classes whose means differ most (Otsu, 1979)."""
+    counts_M, edges_M = np.histogram(ink_HW, 256)
+    middles_M = (edges_M[:-1] + edges_M[1:]) / 2
+    below_M = np.cumsum(counts_M)
+    sums_M = np.cumsum(counts_M * middles_M)
+    above_M = below_M[-1] - below_M
+    between_M = (below_M[-1] * sums_M - below_M * sums_M[-1]) ** 2 / np.maximum(below_M * above_M, 1)
+    return float(middles_M[np.argmax(between_M)])

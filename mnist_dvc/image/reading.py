@@ -32,6 +32,8 @@ SMALLEST_PART = 0.02
 """Of the picture's longer side: a smaller piece is a grain."""
 SOLID = 0.6
 """Of the box that a grain fills, unlike most strokes."""
+SHARPNESS = 8
+FULL = 0.2
 SHARP = 0.3
 """Of the contrast in a digit's box, that a few pixels make out at the edge of ink."""
 FAINT = 0.15
@@ -137,7 +139,8 @@ def _standing_out(mask_HW: NDArray[np.bool_], raster: Raster) -> float:
     edge_HW = inside_HW & ~ndimage.binary_erosion(inside_HW)
     change_HW = ndimage.maximum_filter(grey_HW, 5) - ndimage.minimum_filter(grey_HW, 5)
     sharp = float((change_HW[edge_HW] >= SHARP * (high - low)).mean())
-    return box.area * sharp**4
+    full = min(1.0, float(inside_HW.mean()) / FULL)
+    return box.area * sharp**SHARPNESS * full
 
 
 def _picture(ink: Ink, mask_HW: NDArray[np.bool_], raster: Raster) -> Picture:
