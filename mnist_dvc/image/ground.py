@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from mnist_dvc.errors import ImageError
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnist_dvc.image.decode import Raster
 
-__all__ = ["Ink", "inks"]
+__all__ = ["LEAST_CONTRAST", "Ground", "Ink", "grounded"]
 
+SMALL = 32
 TINY = 16
 """Pixels: on a side no longer, a digit may cover most of the border, and only the corners are ground."""
 UNEVEN_SIDE = 64
@@ -59,28 +58,30 @@ class Ink:
     uneven: bool
 
 
-def inks(raster: Raster, where: object) -> list[Ink]:
-    """What may be the ink: dark, light, or both where the border does not tell.
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """A picture's ground: the ink on it if it is of one level, whether it is, and what else the ink may be.
 
-    Raises:
-        ImageError: nothing stands out.
+    ``others`` is empty where the border tells.
     """
+
+    plain: Ink
+    even: bool
+    others: tuple[Ink, ...]
+
+
+def grounded(raster: Raster) -> Ground:
+    """The ground of a picture, and what stands out from it."""
     grey_HW = _telling(raster)
     levelled_HW = _levelled(grey_HW)
     level, noise = _ground(levelled_HW)
     dark = level > (float(levelled_HW.min()) + float(levelled_HW.max())) / 2
     plain = _plain(levelled_HW, level, noise, inverted=dark)
     contrast, shorter = float(plain.ink_HW.max()), min(grey_HW.shape)
+    even = shorter < UNEVEN_SIDE or not _uneven(levelled_HW, level, contrast, inverted=dark)
     doubtful = shorter > TINY and _is_paper(plain.ink_HW > contrast / 2)
-    if doubtful or (shorter >= UNEVEN_SIDE and _uneven(levelled_HW, level, contrast, inverted=dark)):
-        found = [_above_background(grey_HW, inverted=inverted) for inverted in (True, False)]
-    else:
-        found = [plain]
-    visible = [ink for ink in found if ink.ink_HW.max() > max(LEAST_CONTRAST, ink.noise)]
-    if not visible:
-        least = max(LEAST_CONTRAST, noise)
-        raise ImageError(where, "contrast", got=f"{contrast:.0f} of 255", expected=f"more than {least:.0f}: no digit")
-    return visible
+    others = () if even and not doubtful else (True, False)
+    return Ground(plain, even, tuple(_above_background(grey_HW, inverted=inverted) for inverted in others))
 
 
 def _telling(raster: Raster) -> NDArray[np.float32]:
@@ -139,7 +140,8 @@ def _plain(grey_HW: NDArray[np.float32], level: float, noise: float, *, inverted
 def _is_paper(mask_HW: NDArray[np.bool_]) -> bool:
     """Whether what looks like ink covers most of the picture, or has room for a large square."""
     side = round(SLAB * min(mask_HW.shape))
-    return bool(mask_HW.mean() > MOST or ndimage.minimum_filter(mask_HW.astype(np.uint8), side, mode="constant").any())
+    whole_HW = ndimage.binary_fill_holes(mask_HW) if max(mask_HW.shape) > SMALL else mask_HW
+    return bool(mask_HW.mean() > MOST or ndimage.minimum_filter(whole_HW.astype(np.uint8), side, mode="constant").any())
 
 
 def _uneven(grey_HW: NDArray[np.float32], level: float, contrast: float, *, inverted: bool) -> bool:
@@ -162,9 +164,8 @@ def _above_background(grey_HW: NDArray[np.float32], *, inverted: bool) -> Ink:
         background_HW = ndimage.maximum_filter(ndimage.minimum_filter(smooth_HW, size), size)
         ink_HW = grey_HW - background_HW
     level = float(np.median(ink_HW))
-    deviation = DEVIATION_OF_MEDIAN * float(np.median(np.abs(ink_HW - level)))
     ink_HW = np.maximum(ink_HW - level, 0)
-    return Ink(ink_HW, max(NOISE_DEVIATIONS * deviation, _otsu(ink_HW)), inverted, uneven=True)
+    return Ink(ink_HW, _otsu(ink_HW), inverted, uneven=True)
 
 
 def _otsu(ink_HW: NDArray[np.float32]) -> float:

@@ -12,7 +12,7 @@ from mnist_dvc.errors import ImageError
 from mnist_dvc.files import read_regular
 from mnist_dvc.image.decode import KINDS, LARGEST_FILE, rastered
 from mnist_dvc.image.fitting import INK_SIDE, fitted
-from mnist_dvc.image.ground import inks
+from mnist_dvc.image.ground import LEAST_CONTRAST, grounded
 from mnist_dvc.image.lines import without_lines
 from mnist_dvc.image.pieces import SMALL, box_of, found_digits
 
@@ -31,11 +31,11 @@ SMALLEST_INK = 7
 SMALLEST_PART = 0.02
 """Of the picture's longer side: a smaller piece is a grain."""
 SOLID = 0.6
-"""Of the box that a grain fills, unlike most strokes."""
-SHARPNESS = 8
-FULL = 0.2
+"""Of the box that grains and paper fill, unlike most strokes."""
+HOLLOW = 0.2
+"""Of the box that ink covers, unless it is a rim."""
 SHARP = 0.3
-"""Of the contrast in a digit's box, that a few pixels make out at the edge of ink."""
+"""Of the sharpest of its edges, that ink has all round."""
 FAINT = 0.15
 """Fraction of the darkest ink below which compression and scaling leave traces; chosen on training images."""
 
@@ -94,16 +94,33 @@ def parse_digits(content: bytes, where: object) -> tuple[Picture, ...]:
         ImageError: too large, no picture of these kinds, damaged, animated, blank, or without ink of a digit's size.
     """
     raster = rastered(content, where)
-    readings = [(ink, _masks(ink, lossy=raster.lossy)) for ink in inks(raster, where)]
-    ink, masks = max(readings, key=lambda reading: max((_standing_out(m, raster) for m in reading[1]), default=0.0))
+    ink, masks = _found(raster, where)
     least = max(SMALLEST_INK, SMALLEST_PART * max(ink.ink_HW.shape))
-    boxes = [box_of(mask_HW) for mask_HW in masks]
     pictures = tuple(_picture(ink, mask_HW, raster) for mask_HW in masks if not _is_grain(mask_HW, least))
     if not pictures:
-        largest = max(boxes, key=lambda box: box.longer, default=None)
+        largest = max((box_of(mask_HW) for mask_HW in masks), key=lambda box: box.longer, default=None)
         got = f"{largest.width} x {largest.height}" if largest else "none but lines and grains"
         raise ImageError(where, "pixels of ink", got=got, expected=f"at least {least:.0f} one way: no digit")
     return pictures
+
+
+def _found(raster: Raster, where: object) -> tuple[Ink, list[NDArray[np.bool_]]]:
+    """The ink of a picture, and what of it is a digit (H, W), for each.
+
+    Raises:
+        ImageError: nothing stands out.
+    """
+    ground = grounded(raster)
+    ink = ground.plain
+    if ground.others:
+        tried = [(other, _masks(other, lossy=raster.lossy)) for other in ground.others]
+        best, masks = max(tried, key=lambda one: max((_standing_out(m, raster) for m in one[1]), default=0.0))
+        if not ground.even or best.inverted != ink.inverted:
+            return best, masks
+    contrast, least = float(ink.ink_HW.max()), max(LEAST_CONTRAST, ink.noise)
+    if contrast <= least:
+        raise ImageError(where, "contrast", got=f"{contrast:.0f} of 255", expected=f"more than {least:.0f}: no digit")
+    return ink, _masks(ink, lossy=raster.lossy)
 
 
 def _is_grain(mask_HW: NDArray[np.bool_], least: float) -> bool:
@@ -119,6 +136,8 @@ def _masks(ink: Ink, *, lossy: bool) -> list[NDArray[np.bool_]]:
     A lossless picture with ink no larger than MNIST's keeps even the faintest; any other was compressed or scaled,
     or will be scaled.
     """
+    if ink.ink_HW.max() <= max(LEAST_CONTRAST, ink.noise):
+        return []
     mask_HW = ink.ink_HW > ink.noise
     if lossy or ink.uneven or box_of(mask_HW).longer > INK_SIDE:
         mask_HW = ink.ink_HW > max(ink.noise, FAINT * float(ink.ink_HW.max()))
@@ -130,17 +149,19 @@ def _masks(ink: Ink, *, lossy: bool) -> list[NDArray[np.bool_]]:
 def _standing_out(mask_HW: NDArray[np.bool_], raster: Raster) -> float:
     """How likely it is ink, in a number to compare: it has sharp edges all round, unlike light, and encloses more.
 
-    What looks like ink of the other polarity are the hollows of digits and the gaps between them and the paper's edge.
+    What looks like ink of the other polarity are the paper on a desk, the hollows of digits, and gaps between them and
+    the paper's edge, which end in the midst of nothing.
     """
     box = box_of(mask_HW)
-    inside_HW = mask_HW[box.slices]
-    grey_HW = raster.grey_HW[box.slices]
-    low, high = np.quantile(grey_HW, (0.02, 0.98))
+    around = slice(max(0, box.top - 2), box.bottom + 2), slice(max(0, box.left - 2), box.right + 2)
+    inside_HW, grey_HW = mask_HW[around], raster.grey_HW[around]
+    share = float(inside_HW.sum()) / box.area
+    if share > SOLID and min(box.height, box.width) > box.longer / 2:
+        return 0.0
     edge_HW = inside_HW & ~ndimage.binary_erosion(inside_HW)
-    change_HW = ndimage.maximum_filter(grey_HW, 5) - ndimage.minimum_filter(grey_HW, 5)
-    sharp = float((change_HW[edge_HW] >= SHARP * (high - low)).mean())
-    full = min(1.0, float(inside_HW.mean()) / FULL)
-    return box.area * sharp**SHARPNESS * full
+    change_M = (ndimage.maximum_filter(grey_HW, 5) - ndimage.minimum_filter(grey_HW, 5))[edge_HW]
+    sharp = float((change_M >= SHARP * np.quantile(change_M, 0.9)).mean())
+    return float(box.area**0.75 * sharp**16 * min(1, share / HOLLOW))
 
 
 def _picture(ink: Ink, mask_HW: NDArray[np.bool_], raster: Raster) -> Picture:
