@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from mnist_dvc.image.decode import Raster
 
-__all__ = ["LEAST_CONTRAST", "Ground", "Ink", "grounded"]
+__all__ = ["LEAST_CONTRAST", "Ground", "Ink", "above_background", "grounded"]
 
 SMALL = 32
 TINY = 16
@@ -60,14 +60,14 @@ class Ink:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """A picture's ground: the ink on it if it is of one level, whether it is, and what else the ink may be.
-
-    ``others`` is empty where the border tells.
+    """A picture's ``grey_HW`` and the ink on it if its ground is of one level, whether it is ``even``, and whether the
+    ink may as well be of the other polarity, or of another level in each place.
     """
 
+    grey_HW: NDArray[np.float32]
     plain: Ink
     even: bool
-    others: tuple[Ink, ...]
+    doubtful: bool
 
 
 def grounded(raster: Raster) -> Ground:
@@ -79,9 +79,7 @@ def grounded(raster: Raster) -> Ground:
     plain = _plain(levelled_HW, level, noise, inverted=dark)
     contrast, shorter = float(plain.ink_HW.max()), min(grey_HW.shape)
     even = shorter < UNEVEN_SIDE or not _uneven(levelled_HW, level, contrast, inverted=dark)
-    doubtful = shorter > TINY and _is_paper(plain.ink_HW > contrast / 2)
-    others = () if even and not doubtful else (True, False)
-    return Ground(plain, even, tuple(_above_background(grey_HW, inverted=inverted) for inverted in others))
+    return Ground(grey_HW, plain, even, not even or (shorter > TINY and _is_paper(plain.ink_HW > contrast / 2)))
 
 
 def _telling(raster: Raster) -> NDArray[np.float32]:
@@ -152,16 +150,17 @@ def _uneven(grey_HW: NDArray[np.float32], level: float, contrast: float, *, inve
     return bool(high > slack or low < -slack or (beyond_HW > slack).mean() > OPPOSITE)
 
 
-def _above_background(grey_HW: NDArray[np.float32], *, inverted: bool) -> Ink:
+def above_background(ground: Ground, *, inverted: bool) -> Ink:
     """The distance from the level that the ground has at each place, if all that is narrow is ink."""
+    grey_HW = ground.grey_HW
     size = max(3, round(BROADEST * min(grey_HW.shape)))
-    smooth_HW = ndimage.gaussian_filter(grey_HW, 1)
+    grey_HW = ndimage.gaussian_filter(grey_HW, 1)  # or noise would lift the background
     if inverted:
-        background_HW = ndimage.minimum_filter(ndimage.maximum_filter(smooth_HW, size), size)
+        background_HW = ndimage.minimum_filter(ndimage.maximum_filter(grey_HW, size), size)
         floor = DARKEST * float(background_HW.max())
         ink_HW = (background_HW - grey_HW) / np.maximum(background_HW, floor) * 255
     else:
-        background_HW = ndimage.maximum_filter(ndimage.minimum_filter(smooth_HW, size), size)
+        background_HW = ndimage.maximum_filter(ndimage.minimum_filter(grey_HW, size), size)
         ink_HW = grey_HW - background_HW
     level = float(np.median(ink_HW))
     ink_HW = np.maximum(ink_HW - level, 0)

@@ -93,14 +93,14 @@ class Piece(NamedTuple):
     area: int
 
 
-def found_digits(mask_HW: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
+def found_digits(mask_HW: NDArray[np.bool_], *, page: bool) -> list[NDArray[np.bool_]]:
     """A mask (H, W) of each digit in a mask of ink, line by line and from left to right; none, where there is none.
 
     A picture no larger than ``SMALL`` shows one digit; of its ink only what is cut by the border is dropped.
     """
     small = max(mask_HW.shape) <= SMALL
     labels_HW, pieces = _labelled(mask_HW)
-    pieces = _without_cut(_without_frames(labels_HW, pieces), mask_HW.shape)
+    pieces = _without_cut(labels_HW, _without_frames(labels_HW, pieces), page=page)
     if not pieces:
         return []
     kept_HW = _of(labels_HW, pieces)
@@ -143,18 +143,19 @@ def _frames(labels_HW: NDArray[np.int32], piece: Piece, other: Piece) -> bool:
     return bool(filled_HW[part_HW == other.label].all())
 
 
-def _without_cut(pieces: list[Piece], shape: tuple[int, ...]) -> list[Piece]:
+def _without_cut(labels_HW: NDArray[np.int32], pieces: list[Piece], *, page: bool) -> list[Piece]:
     """Without what the border of the picture cuts, where something is left that it does not."""
-    height, width = shape
+    height, width = labels_HW.shape
     inner = [p for p in pieces if 0 < p.box.top and 0 < p.box.left and p.box.bottom < height and p.box.right < width]
     at_border = [piece for piece in pieces if piece not in inner]
-    page = [piece for piece in at_border if _spans(piece.box, height, width)]
-    cut = [piece for piece in at_border if piece not in page]
+    corners = set(labels_HW[:: max(1, height - 1), :: max(1, width - 1)].ravel().tolist())
+    at_page = [p for p in at_border if p.label in corners or _spans(p.box, height, width)]
+    cut = [piece for piece in at_border if piece not in at_page]
     least = INNER * max((piece.area for piece in cut), default=0)
-    longest = INSIDE_PICTURE * min(shape)
+    longest = INSIDE_PICTURE * min(height, width)
     if any(piece.area >= least and piece.box.longer >= longest for piece in inner):
         return inner
-    return inner + cut if cut else inner + page
+    return inner + cut if cut or not page else inner + at_page
 
 
 def _spans(box: Box, height: int, width: int) -> bool:

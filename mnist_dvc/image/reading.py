@@ -12,7 +12,7 @@ from mnist_dvc.errors import ImageError
 from mnist_dvc.files import read_regular
 from mnist_dvc.image.decode import KINDS, LARGEST_FILE, rastered
 from mnist_dvc.image.fitting import INK_SIDE, fitted
-from mnist_dvc.image.ground import LEAST_CONTRAST, grounded
+from mnist_dvc.image.ground import LEAST_CONTRAST, above_background, grounded
 from mnist_dvc.image.lines import without_lines
 from mnist_dvc.image.pieces import SMALL, box_of, found_digits
 
@@ -111,16 +111,24 @@ def _found(raster: Raster, where: object) -> tuple[Ink, list[NDArray[np.bool_]]]
         ImageError: nothing stands out.
     """
     ground = grounded(raster)
-    ink = ground.plain
-    if ground.others:
-        tried = [(other, _masks(other, lossy=raster.lossy)) for other in ground.others]
-        best, masks = max(tried, key=lambda one: max((_standing_out(m, raster) for m in one[1]), default=0.0))
-        if not ground.even or best.inverted != ink.inverted:
-            return best, masks
-    contrast, least = float(ink.ink_HW.max()), max(LEAST_CONTRAST, ink.noise)
+    plain, masks = ground.plain, _masks(ground.plain, lossy=raster.lossy)
+    doubtful = ground.doubtful or (max(raster.size) > SMALL and not any(_standing_out(m, raster) for m in masks))
+    if doubtful:
+        tried = [(_best(ink, raster), ink) for ink in (above_background(ground, inverted=i) for i in (True, False))]
+        (score, others), ink = max(tried, key=lambda one: one[0][0])
+        if score and not (ground.even and ink.inverted == plain.inverted):
+            return ink, others
+    if not ground.even: return plain, []
+    contrast, least = float(plain.ink_HW.max()), max(LEAST_CONTRAST, plain.noise)
     if contrast <= least:
         raise ImageError(where, "contrast", got=f"{contrast:.0f} of 255", expected=f"more than {least:.0f}: no digit")
-    return ink, _masks(ink, lossy=raster.lossy)
+    return plain, masks
+
+
+def _best(ink: Ink, raster: Raster) -> tuple[float, list[NDArray[np.bool_]]]:
+    """How well the likeliest digit in the ink stands out, 0 for not at all, and those that do."""
+    scored = [(_standing_out(mask_HW, raster), mask_HW) for mask_HW in _masks(ink, lossy=raster.lossy)]
+    return max((score for score, _ in scored), default=0.0), [mask_HW for score, mask_HW in scored if score]
 
 
 def _is_grain(mask_HW: NDArray[np.bool_], least: float) -> bool:
@@ -143,7 +151,7 @@ def _masks(ink: Ink, *, lossy: bool) -> list[NDArray[np.bool_]]:
         mask_HW = ink.ink_HW > max(ink.noise, FAINT * float(ink.ink_HW.max()))
     if max(mask_HW.shape) > SMALL:
         mask_HW = without_lines(mask_HW)
-    return found_digits(mask_HW)
+    return found_digits(mask_HW, page=not ink.uneven)
 
 
 def _standing_out(mask_HW: NDArray[np.bool_], raster: Raster) -> float:
@@ -160,8 +168,11 @@ def _standing_out(mask_HW: NDArray[np.bool_], raster: Raster) -> float:
         return 0.0
     edge_HW = inside_HW & ~ndimage.binary_erosion(inside_HW)
     change_M = (ndimage.maximum_filter(grey_HW, 5) - ndimage.minimum_filter(grey_HW, 5))[edge_HW]
-    sharp = float((change_M >= SHARP * np.quantile(change_M, 0.9)).mean())
-    return float(box.area**0.75 * sharp**16 * min(1, share / HOLLOW))
+    sharpest = float(np.quantile(change_M, 0.9))
+    if sharpest < LEAST_CONTRAST:
+        return 0.0
+    sharp = float((change_M >= SHARP * sharpest).mean())
+    return float(box.area**0.75 * sharp**16 * min(1, share / HOLLOW) ** 2)
 
 
 def _picture(ink: Ink, mask_HW: NDArray[np.bool_], raster: Raster) -> Picture:
