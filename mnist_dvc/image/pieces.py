@@ -22,6 +22,10 @@ JOINED = 0.06
 """Of the height of the tallest piece: across narrower gaps a stroke goes on."""
 NEAR = 0.25
 """Of the digit's height: what is farther away is not part of it."""
+LOCKED = 0.3
+"""Of the width of the narrower piece."""
+STACKED = 0.15
+"""Of the height of the taller piece; lines are farther apart."""
 DIGIT_SIZED = 0.5
 """Of the tallest: what is lower is part of a digit, or none."""
 INSIDE = 0.25
@@ -155,7 +159,9 @@ def _without_cut(labels_HW: NDArray[np.int32], pieces: list[Piece], *, page: boo
     longest = INSIDE_PICTURE * min(height, width)
     if any(piece.area >= least and piece.box.longer >= longest for piece in inner):
         return inner
-    return inner + cut if cut or not page else inner + at_page
+    if not page:
+        return inner + [piece for piece in cut if piece.box.longer >= 2 * longest]
+    return inner + cut if cut else inner + at_page
 
 
 def _spans(box: Box, height: int, width: int) -> bool:
@@ -176,16 +182,25 @@ def _joined(mask_HW: NDArray[np.bool_], height: int) -> tuple[NDArray[np.int32],
 def _digits(pieces: list[Piece]) -> list[list[Piece]]:
     """The pieces of each digit: those as tall as digits, and to each what is near and no speck."""
     tallest = max(piece.box.height for piece in pieces)
-    heads = [[piece] for piece in pieces if piece.box.height >= DIGIT_SIZED * tallest]
-    taken = {head[0].label for head in heads}
-    for piece in pieces:
-        if piece.label in taken:
-            continue
-        head = min(heads, key=lambda parts: parts[0].box.gap(piece.box))
-        near = head[0].box.gap(piece.box) <= NEAR * head[0].box.height
-        if near and piece.area >= SPECK * head[0].area:
-            head.append(piece)
-    return heads
+    digits: list[list[Piece]] = []
+    for piece in (piece for piece in pieces if piece.box.height >= DIGIT_SIZED * tallest):
+        whole = next((digit for digit in digits if any(_belong(piece.box, part.box) for part in digit)), None)
+        if whole is None:
+            digits.append([piece])
+        else:
+            whole.append(piece)
+    for piece in (piece for piece in pieces if piece.box.height < DIGIT_SIZED * tallest):
+        digit = min(digits, key=lambda parts: parts[0].box.gap(piece.box))
+        near = digit[0].box.gap(piece.box) <= NEAR * digit[0].box.height
+        if near and piece.area >= SPECK * digit[0].area:
+            digit.append(piece)
+    return digits
+
+
+def _belong(box: Box, other: Box) -> bool:
+    """Whether two pieces that are as tall as digits are halves of one, above each other or locked into each other."""
+    overlap = -box.gap_across(other) / min(box.width, other.width)
+    return overlap >= LOCKED and box.gap_down(other) <= STACKED * max(box.height, other.height)
 
 
 def _in_reading_order(digits: list[list[Piece]]) -> list[list[Piece]]:

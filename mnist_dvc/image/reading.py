@@ -31,9 +31,12 @@ SMALLEST_INK = 7
 SMALLEST_PART = 0.02
 """Of the picture's longer side: a smaller piece is a grain."""
 SOLID = 0.6
-"""Of the box that grains and paper fill, unlike most strokes."""
+"""Of the box that a grain fills, unlike most strokes."""
+FILLED = 0.72
+"""Of the box that paper with a digit on it fills, unlike the boldest strokes."""
 HOLLOW = 0.2
 """Of the box that ink covers, unless it is a rim."""
+LEAST_SHARP = 0.7
 SHARP = 0.3
 """Of the sharpest of its edges, that ink has all round."""
 FAINT = 0.15
@@ -164,7 +167,7 @@ def _standing_out(mask_HW: NDArray[np.bool_], raster: Raster) -> float:
     around = slice(max(0, box.top - 2), box.bottom + 2), slice(max(0, box.left - 2), box.right + 2)
     inside_HW, grey_HW = mask_HW[around], raster.grey_HW[around]
     share = float(inside_HW.sum()) / box.area
-    if share > SOLID and min(box.height, box.width) > box.longer / 2:
+    if share > FILLED and min(box.height, box.width) > box.longer / 2:
         return 0.0
     edge_HW = inside_HW & ~ndimage.binary_erosion(inside_HW)
     change_M = (ndimage.maximum_filter(grey_HW, 5) - ndimage.minimum_filter(grey_HW, 5))[edge_HW]
@@ -172,6 +175,8 @@ def _standing_out(mask_HW: NDArray[np.bool_], raster: Raster) -> float:
     if sharpest < LEAST_CONTRAST:
         return 0.0
     sharp = float((change_M >= SHARP * sharpest).mean())
+    if sharp < LEAST_SHARP:
+        return 0.0
     return float(box.area**0.75 * sharp**16 * min(1, share / HOLLOW) ** 2)
 
 
