@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Levels = NDArray[np.float32]
+    Levels = NDArray[np.floating]
     Random = np.random.Generator
 
 __all__ = ["HARD", "KINDS", "NONE", "PLAIN", "SEVERAL", "Drawn", "draw"]
@@ -62,7 +62,10 @@ class Sheet:
         top, left = round(row - cover_HW.shape[0] / 2), round(column - cover_HW.shape[1] / 2)
         padded_HW = np.pad(self.ink_HW, max(cover_HW.shape))
         margin = max(cover_HW.shape)
-        place = slice(top + margin, top + margin + cover_HW.shape[0]), slice(left + margin, left + margin + cover_HW.shape[1])
+        place = (
+            slice(top + margin, top + margin + cover_HW.shape[0]),
+            slice(left + margin, left + margin + cover_HW.shape[1]),
+        )
         padded_HW[place] = np.maximum(padded_HW[place], cover_HW)
         self.ink_HW = padded_HW[margin : margin + rows, margin : margin + columns]
 
@@ -285,7 +288,10 @@ def desk_around(random: Random) -> Drawn:
 
     def inside(rows: Levels, columns: Levels) -> NDArray[np.bool_]:
         down, across = rows - 0.5, columns - 0.5
-        turned = np.abs(down * np.cos(angle) - across * np.sin(angle)), np.abs(down * np.sin(angle) + across * np.cos(angle))
+        turned = (
+            np.abs(down * np.cos(angle) - across * np.sin(angle)),
+            np.abs(down * np.sin(angle) + across * np.cos(angle)),
+        )
         return np.maximum(*turned) < 0.5 - share
 
     return laid(random, inside)

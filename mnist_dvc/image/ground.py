@@ -32,6 +32,8 @@ BROADEST = 0.33
 """Of the shorter side: what is narrower is taken for ink where the ground is uneven."""
 UNEVEN = 0.1
 """Fraction of the contrast by which the levels of an even ground differ."""
+NOISE_LEFT = 0.5
+"""Fraction of the noise that may be left after smoothing."""
 OPPOSITE = 0.02
 """Share of an even picture that may stand out to the other side."""
 DARKEST = 0.25
@@ -144,9 +146,10 @@ def _is_paper(mask_HW: NDArray[np.bool_]) -> bool:
 
 def _uneven(grey_HW: NDArray[np.float32], level: float, contrast: float, *, inverted: bool) -> bool:
     """Whether the border has other levels than the ground's and the ink's, or the inside is beyond the ground's."""
-    beyond_HW = grey_HW - level if inverted else level - grey_HW
+    smooth_HW = ndimage.gaussian_filter(grey_HW, 2)  # or noise would be taken for light
+    beyond_HW = smooth_HW - level if inverted else level - smooth_HW
     low, high = np.quantile(_border(beyond_HW), (0.1, 0.9))
-    slack = UNEVEN * contrast
+    slack = max(UNEVEN * contrast, NOISE_LEFT * float(np.abs(grey_HW - smooth_HW).mean()))
     return bool(high > slack or low < -slack or (beyond_HW > slack).mean() > OPPOSITE)
 
 
@@ -157,7 +160,7 @@ def above_background(ground: Ground, *, inverted: bool) -> Ink:
     grey_HW = ndimage.gaussian_filter(grey_HW, 1)  # or noise would lift the background
     if inverted:
         background_HW = ndimage.minimum_filter(ndimage.maximum_filter(grey_HW, size), size)
-        floor = DARKEST * float(background_HW.max())
+        floor = max(1.0, DARKEST * float(background_HW.max()))
         ink_HW = (background_HW - grey_HW) / np.maximum(background_HW, floor) * 255
     else:
         background_HW = ndimage.maximum_filter(ndimage.minimum_filter(grey_HW, size), size)

@@ -150,7 +150,7 @@ def _frames(labels_HW: NDArray[np.int32], piece: Piece, other: Piece) -> bool:
 def _without_cut(labels_HW: NDArray[np.int32], pieces: list[Piece], *, page: bool) -> list[Piece]:
     """Without what the border of the picture cuts, where something is left that it does not."""
     height, width = labels_HW.shape
-    inner = [p for p in pieces if 0 < p.box.top and 0 < p.box.left and p.box.bottom < height and p.box.right < width]
+    inner = [p for p in pieces if p.box.top > 0 and p.box.left > 0 and p.box.bottom < height and p.box.right < width]
     at_border = [piece for piece in pieces if piece not in inner]
     corners = set(labels_HW[:: max(1, height - 1), :: max(1, width - 1)].ravel().tolist())
     at_page = [p for p in at_border if p.label in corners or _spans(p.box, height, width)]

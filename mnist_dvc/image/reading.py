@@ -114,17 +114,17 @@ def _found(raster: Raster, where: object) -> tuple[Ink, list[NDArray[np.bool_]]]
         ImageError: nothing stands out.
     """
     ground = grounded(raster)
-    plain, masks = ground.plain, _masks(ground.plain, lossy=raster.lossy)
-    doubtful = ground.doubtful or (max(raster.size) > SMALL and not any(_standing_out(m, raster) for m in masks))
-    if doubtful:
+    plain = ground.plain
+    contrast, least = float(plain.ink_HW.max()), max(LEAST_CONTRAST, plain.noise)
+    if ground.even and contrast <= least:
+        raise ImageError(where, "contrast", got=f"{contrast:.0f} of 255", expected=f"more than {least:.0f}: no digit")
+    masks = _masks(plain, lossy=raster.lossy) if ground.even else []
+    told = not ground.doubtful and (max(raster.size) <= SMALL or any(_standing_out(m, raster) for m in masks))
+    if not told:
         tried = [(_best(ink, raster), ink) for ink in (above_background(ground, inverted=i) for i in (True, False))]
         (score, others), ink = max(tried, key=lambda one: one[0][0])
         if score and not (ground.even and ink.inverted == plain.inverted):
             return ink, others
-    if not ground.even: return plain, []
-    contrast, least = float(plain.ink_HW.max()), max(LEAST_CONTRAST, plain.noise)
-    if contrast <= least:
-        raise ImageError(where, "contrast", got=f"{contrast:.0f} of 255", expected=f"more than {least:.0f}: no digit")
     return plain, masks
 
 

@@ -79,7 +79,7 @@ DOORS: dict[str, tuple[Callable[[str], list[str]], set[str], str]] = {
         {"training/checkpoint.py"},
         "from torch import load\nload('x')",
     ),
-    "pictures": (uses("PIL"), {"image.py"}, "from PIL import Image"),
+    "pictures": (uses("PIL"), {"image/decode.py", "image/fitting.py"}, "from PIL import Image"),
     "TensorBoard": (
         uses("tensorboard", "torch.utils.tensorboard", "tensorboardX"),
         {"report/eventlog.py"},
