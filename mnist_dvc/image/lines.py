@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["without_lines"]
+__all__ = ["without_hairs", "without_lines"]
 
 THICKEST = 0.06
 """Of the shorter side; what is thicker is a bar."""
@@ -22,6 +22,8 @@ COVERED = 0.85
 """Of its length, that a line shows."""
 BENT = 0.005
 """Of the picture's longer side: so far may a line be from straight."""
+HAIR = 0.4
+"""Of the width of strokes."""
 THIN = 0.3
 """Share of a line's length that no stroke goes along."""
 MOST_ENDS = 64
@@ -35,6 +37,18 @@ def without_lines(mask_HW: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """
     lines_HW = _across(mask_HW) | _across(mask_HW.T).T
     return mask_HW & ~lines_HW
+
+
+def without_hairs(mask_HW: NDArray[np.bool_], strong_HW: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """The mask (H, W) without what is much thinner than strokes, whose width the strong ink tells; None for thin ones."""
+    strong_HW = strong_HW & mask_HW
+    edge_HW = strong_HW & ~ndimage.binary_erosion(strong_HW)
+    width = 2 * float(strong_HW.sum()) / max(1.0, float(edge_HW.sum()))
+    size = round(HAIR * width)
+    if size < 2:  # noqa: PLR2004  (an opening by one pixel changes nothing)
+        return None
+    opened_HW = ndimage.binary_opening(mask_HW, np.ones((size, size), bool))
+    return mask_HW & ndimage.maximum_filter(opened_HW, 3)
 
 
 def _across(mask_HW: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -13,7 +13,7 @@ from mnist_dvc.files import read_regular
 from mnist_dvc.image.decode import KINDS, LARGEST_FILE, rastered
 from mnist_dvc.image.fitting import INK_SIDE, fitted
 from mnist_dvc.image.ground import LEAST_CONTRAST, above_background, grounded
-from mnist_dvc.image.lines import without_lines
+from mnist_dvc.image.lines import without_hairs, without_lines
 from mnist_dvc.image.pieces import SMALL, box_of, found_digits
 
 if TYPE_CHECKING:
@@ -30,6 +30,10 @@ SMALLEST_INK = 7
 """The height of digits in the smallest fonts."""
 SMALLEST_PART = 0.02
 """Of the picture's longer side: a smaller piece is a grain."""
+STRONG = 0.5
+"""Of the darkest ink, that strokes have and the lines of squared paper hardly."""
+LINED = 1.15
+"""So much longer a digit gets by thin lines that are no part of it."""
 SOLID = 0.6
 """Of the box that a grain fills, unlike most strokes."""
 FILLED = 0.72
@@ -152,9 +156,21 @@ def _masks(ink: Ink, *, lossy: bool) -> list[NDArray[np.bool_]]:
     mask_HW = ink.ink_HW > ink.noise
     if lossy or ink.uneven or box_of(mask_HW).longer > INK_SIDE:
         mask_HW = ink.ink_HW > max(ink.noise, FAINT * float(ink.ink_HW.max()))
-    if max(mask_HW.shape) > SMALL:
-        mask_HW = without_lines(mask_HW)
-    return found_digits(mask_HW, page=not ink.uneven)
+    if max(mask_HW.shape) <= SMALL:
+        return found_digits(mask_HW, page=True)
+    mask_HW = without_lines(mask_HW)
+    masks = found_digits(mask_HW, page=not ink.uneven)
+    if ink.uneven:
+        return masks
+    bold_HW = without_hairs(mask_HW, ink.ink_HW > STRONG * float(ink.ink_HW.max()))
+    if bold_HW is None:
+        return masks
+    bold = found_digits(bold_HW, page=True)
+    return bold if _longest(bold) and not _longest(bold) <= _longest(masks) <= LINED * _longest(bold) else masks
+
+
+def _longest(masks: list[NDArray[np.bool_]]) -> int:
+    return max((box_of(mask_HW).longer for mask_HW in masks), default=0)
 
 
 def _standing_out(mask_HW: NDArray[np.bool_], raster: Raster) -> float:
