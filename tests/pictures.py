@@ -1,4 +1,4 @@
-"""Pictures as people make them, drawn by script from MNIST's training digits: photos, scans, forms, and what shows none."""
+"""Pictures as people make them, drawn by script from MNIST's training digits: photos, scans, forms, and blank paper."""
 
 from __future__ import annotations
 

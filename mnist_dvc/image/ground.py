@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from mnist_dvc.image.decode import Raster
 
-__all__ = ["LEAST_CONTRAST", "Ground", "Ink", "above_background", "grounded"]
+__all__ = ["LEAST_CONTRAST", "Ground", "Ink", "above_background", "filled", "grounded"]
 
 SMALL = 32
 TINY = 16
@@ -34,6 +34,12 @@ UNEVEN = 0.1
 """Fraction of the contrast by which the levels of an even ground differ."""
 NOISE_LEFT = 0.5
 """Fraction of the noise that may be left after smoothing."""
+INKED = 0.7
+"""Fraction of the contrast from which on it is ink that reaches the border."""
+BETWEEN = 0.12
+"""Share of an even border that is neither ground nor ink: the edges of strokes."""
+ALONG = 0.85
+"""Share of a side that ink covers; more is a desk or a shadow."""
 OPPOSITE = 0.02
 """Share of an even picture that may stand out to the other side."""
 DARKEST = 0.25
@@ -128,7 +134,7 @@ def _ground(grey_HW: NDArray[np.float32]) -> tuple[float, float]:
     return level, NOISE_DEVIATIONS * deviation
 
 
-def _border(grey_HW: NDArray[np.float32]) -> NDArray[np.float32]:
+def _border(grey_HW: NDArray[Number]) -> NDArray[Number]:
     return np.concatenate([grey_HW[0], grey_HW[-1], grey_HW[:, 0], grey_HW[:, -1]])
 
 
@@ -140,17 +146,32 @@ def _plain(grey_HW: NDArray[np.float32], level: float, noise: float, *, inverted
 def _is_paper(mask_HW: NDArray[np.bool_]) -> bool:
     """Whether what looks like ink covers most of the picture, or has room for a large square."""
     side = round(SLAB * min(mask_HW.shape))
-    whole_HW = ndimage.binary_fill_holes(mask_HW) if max(mask_HW.shape) > SMALL else mask_HW
+    whole_HW = filled(mask_HW) if max(mask_HW.shape) > SMALL else mask_HW
     return bool(mask_HW.mean() > MOST or ndimage.minimum_filter(whole_HW.astype(np.uint8), side, mode="constant").any())
+
+
+def filled(mask_HW: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The mask (H, W) with its holes; many times faster than SciPy's own."""
+    labels_HW, count = ndimage.label(~mask_HW)
+    outside_N = np.zeros(count + 1, bool)
+    outside_N[_border(labels_HW)] = True
+    outside_N[0] = False
+    return ~outside_N[labels_HW]
 
 
 def _uneven(grey_HW: NDArray[np.float32], level: float, contrast: float, *, inverted: bool) -> bool:
     """Whether the border has other levels than the ground's and the ink's, or the inside is beyond the ground's."""
     smooth_HW = ndimage.gaussian_filter(grey_HW, 2)  # or noise would be taken for light
     beyond_HW = smooth_HW - level if inverted else level - smooth_HW
-    low, high = np.quantile(_border(beyond_HW), (0.1, 0.9))
     slack = max(UNEVEN * contrast, NOISE_LEFT * float(np.abs(grey_HW - smooth_HW).mean()))
-    return bool(high > slack or low < -slack or (beyond_HW > slack).mean() > OPPOSITE)
+    if (beyond_HW > slack).mean() > OPPOSITE:
+        return True
+    sides = [-side_M for side_M in (beyond_HW[0], beyond_HW[-1], beyond_HW[:, 0], beyond_HW[:, -1])]
+    border_M = np.concatenate(sides)
+    off_M = np.abs(border_M) > slack
+    if max((np.abs(side_M) > slack).mean() for side_M in sides) < ALONG:
+        off_M &= border_M < INKED * contrast
+    return bool(off_M.mean() > BETWEEN)
 
 
 def above_background(ground: Ground, *, inverted: bool) -> Ink:

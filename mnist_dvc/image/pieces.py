@@ -155,7 +155,7 @@ def _without_cut(labels_HW: NDArray[np.int32], pieces: list[Piece], *, page: boo
     corners = set(labels_HW[:: max(1, height - 1), :: max(1, width - 1)].ravel().tolist())
     at_page = [p for p in at_border if p.label in corners or _spans(p.box, height, width)]
     cut = [piece for piece in at_border if piece not in at_page]
-    least = INNER * max((piece.area for piece in cut), default=0)
+    least = INNER * max((piece.area for piece in cut), default=0) if page else 0.0
     longest = INSIDE_PICTURE * min(height, width)
     if any(piece.area >= least and piece.box.longer >= longest for piece in inner):
         return inner

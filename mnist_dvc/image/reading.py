@@ -125,11 +125,17 @@ def _found(raster: Raster, where: object) -> tuple[Ink, list[NDArray[np.bool_]]]
     masks = _masks(plain, lossy=raster.lossy) if ground.even else []
     told = not ground.doubtful and (max(raster.size) <= SMALL or any(_standing_out(m, raster) for m in masks))
     if not told:
-        tried = [(_best(ink, raster), ink) for ink in (above_background(ground, inverted=i) for i in (True, False))]
-        (score, others), ink = max(tried, key=lambda one: one[0][0])
-        if score and not (ground.even and ink.inverted == plain.inverted):
-            return ink, others
+        tried = [above_background(ground, inverted=inverted) for inverted in (True, False)]
+        (score, found), ink = max(((_best(ink, raster), ink) for ink in tried), key=lambda one: one[0][0])
+        # What the border cuts is no paper on a desk, but may be a digit that was cut out closely.
+        cut = max((_standing_out(m, raster) for m in masks if _is_cut(m)), default=0.0)
+        if score > cut and not (ground.even and ink.inverted == plain.inverted):
+            return ink, found
     return plain, masks
+
+
+def _is_cut(mask_HW: NDArray[np.bool_]) -> bool:
+    return bool(mask_HW[0].any() or mask_HW[-1].any() or mask_HW[:, 0].any() or mask_HW[:, -1].any())
 
 
 def _best(ink: Ink, raster: Raster) -> tuple[float, list[NDArray[np.bool_]]]:
@@ -182,10 +188,9 @@ def _standing_out(mask_HW: NDArray[np.bool_], raster: Raster) -> float:
     box = box_of(mask_HW)
     around = slice(max(0, box.top - 2), box.bottom + 2), slice(max(0, box.left - 2), box.right + 2)
     inside_HW, grey_HW = mask_HW[around], raster.grey_HW[around]
-    share = float(inside_HW.sum()) / box.area
-    if share > FILLED and min(box.height, box.width) > box.longer / 2:
+    if inside_HW.sum() > FILLED * box.area and min(box.height, box.width) > box.longer / 2:
         return 0.0
-    edge_HW = inside_HW & ~ndimage.binary_erosion(inside_HW)
+    edge_HW = inside_HW & ~ndimage.binary_erosion(inside_HW, border_value=1)
     change_M = (ndimage.maximum_filter(grey_HW, 5) - ndimage.minimum_filter(grey_HW, 5))[edge_HW]
     sharpest = float(np.quantile(change_M, 0.9))
     if sharpest < LEAST_CONTRAST:
@@ -193,7 +198,7 @@ def _standing_out(mask_HW: NDArray[np.bool_], raster: Raster) -> float:
     sharp = float((change_M >= SHARP * sharpest).mean())
     if sharp < LEAST_SHARP:
         return 0.0
-    return float(box.area**0.75 * sharp**16 * min(1, share / HOLLOW) ** 2)
+    return float(box.area**0.75 * sharp**16 * min(1, inside_HW.sum() / box.area / HOLLOW) ** 2)
 
 
 def _picture(ink: Ink, mask_HW: NDArray[np.bool_], raster: Raster) -> Picture:
