@@ -14,7 +14,7 @@ import numpy as np
 from mnist_dvc.data.arrays import CLASSES, SIDE
 from mnist_dvc.errors import ArtifactError, DataError
 from mnist_dvc.image import parse_digits, parse_picture, read_digits, read_picture
-from mnist_dvc.image_memory import as_file, is_image
+from mnist_dvc.image.memory import as_file, is_image
 from mnist_dvc.pretrained import RELEASED, released_onnx
 from mnist_dvc.serving import read_onnx
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnist_dvc.image import Picture
-    from mnist_dvc.image_memory import Image
+    from mnist_dvc.image.memory import Image
 
     Logits = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
     File = str | os.PathLike[str] | bytes | Image.Image

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from mnist_dvc.errors import ImageError
 from mnist_dvc.image import parse_picture
-from mnist_dvc.image_memory import as_file, is_image
+from mnist_dvc.image.memory import as_file, is_image
 
 if TYPE_CHECKING:
     from pathlib import Path

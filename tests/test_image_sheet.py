@@ -11,7 +11,7 @@ from PIL import Image
 
 from mnist_dvc.errors import ImageError
 from mnist_dvc.image import Picture
-from mnist_dvc.image_sheet import CELL, INK, LONGEST, MARGIN, MARK, SHEET, ZOOM, Found, sheet_png
+from mnist_dvc.image.sheet import CELL, INK, LONGEST, MARGIN, MARK, SHEET, ZOOM, Found, sheet_png
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -27,7 +27,6 @@ EXTRA = (
     "torch",
     "torchvision",
     "sklearn",
-    "scipy",
     "matplotlib",
     "onnx",
     "onnxscript",

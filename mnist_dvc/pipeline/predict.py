@@ -15,7 +15,7 @@ from mnist_dvc.classifier import BEST, load
 from mnist_dvc.errors import ImageError
 from mnist_dvc.files import own_sums, read_regular, recorded_sha256
 from mnist_dvc.image import KINDS, LARGEST_FILE, Picture, parse_digits, parse_picture
-from mnist_dvc.image_sheet import Found, Sheets
+from mnist_dvc.image.sheet import Found, Sheets
 from mnist_dvc.pretrained import released_onnx
 from mnist_dvc.report.answers import answers_table, progress
 from mnist_dvc.report.text import per_cent

@@ -79,7 +79,11 @@ DOORS: dict[str, tuple[Callable[[str], list[str]], set[str], str]] = {
         {"training/checkpoint.py"},
         "from torch import load\nload('x')",
     ),
-    "pictures": (uses("PIL"), {"image.py", "image_memory.py", "image_sheet.py"}, "from PIL import Image"),
+    "pictures": (
+        uses("PIL"),
+        {"image/decode.py", "image/fitting.py", "image/memory.py", "image/sheet.py"},
+        "from PIL import Image",
+    ),
     "TensorBoard": (
         uses("tensorboard", "torch.utils.tensorboard", "tensorboardX"),
         {"report/eventlog.py"},

@@ -41,6 +41,7 @@ BREACHES = {
     "upwards": ("One direction", "metrics.py", "from mnist_dvc.training import engine"),
     "sideways": ("One direction", "augment.py", "from mnist_dvc.data import digits"),
     "no layer": ("One direction", "newcomer.py", ""),
+    "image parts": ("Image: a sheet", "image/lines.py", "from mnist_dvc.image import pieces"),
     "pipeline imports study": ("One direction", "pipeline/train.py", "from mnist_dvc.study import trial"),
     "study imports pipeline": ("One direction", "study/trial.py", "from mnist_dvc.pipeline import train"),
     "running imports pipeline": ("One direction", "running/run.py", "from mnist_dvc.pipeline import train"),

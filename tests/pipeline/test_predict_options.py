@@ -272,7 +272,7 @@ def test_sheet_that_cannot_be_written_ends_in_74(home: Path, monkeypatch: pytest
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mnist_dvc.image_sheet.write_atomically", full)
+    monkeypatch.setattr("mnist_dvc.image.sheet.write_atomically", full)
     with pytest.raises(OSError, match="No space left"):
         predict(["mine/seven.png"], MODEL, as_json=True, show=home / "shown")
 

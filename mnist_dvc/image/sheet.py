@@ -14,7 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 from mnist_dvc.data.arrays import SIDE
 from mnist_dvc.errors import ImageError, printable
 from mnist_dvc.files import check_writable, write_atomically
-from mnist_dvc.image import Picture, upright
+from mnist_dvc.image.decode import upright
+from mnist_dvc.image.reading import Picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -1,0 +1,117 @@
+"""Lines that span a picture from side to side, as those of tables, forms and ruled paper, taken out of its ink."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+__all__ = ["without_hairs", "without_lines"]
+
+THICKEST = 0.06
+"""Of the shorter side; what is thicker is a bar."""
+STEEPEST = 0.15
+"""Rise over run."""
+COVERED = 0.85
+"""Of its length, that a line shows."""
+BENT = 0.005
+"""Of the picture's longer side: so far may a line be from straight."""
+HAIR = 0.4
+"""Of the width of strokes."""
+THIN = 0.3
+"""Share of a line's length that no stroke goes along."""
+MOST_ENDS = 64
+"""On either side; a picture with more shows noise."""
+
+
+def without_lines(mask_HW: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The mask (H, W) without what runs straight from the left side to the right one, or from top to bottom.
+
+    Strokes that cross a line stay whole.
+    """
+    lines_HW = _across(mask_HW) | _across(mask_HW.T).T
+    return mask_HW & ~lines_HW
+
+
+def without_hairs(mask_HW: NDArray[np.bool_], strong_HW: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """The mask (H, W) without what is much thinner than strokes, whose width the strong ink tells; None for thin ones."""
+    strong_HW = strong_HW & mask_HW
+    edge_HW = strong_HW & ~ndimage.binary_erosion(strong_HW)
+    width = 2 * float(strong_HW.sum()) / max(1.0, float(edge_HW.sum()))
+    size = round(HAIR * width)
+    if size < 2:  # noqa: PLR2004  (an opening by one pixel changes nothing)
+        return None
+    opened_HW = ndimage.binary_opening(mask_HW, np.ones((size, size), bool))
+    return mask_HW & ndimage.maximum_filter(opened_HW, 3)
+
+
+def _across(mask_HW: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The lines from left to right."""
+    height, width = mask_HW.shape
+    lines_HW = np.zeros_like(mask_HW)
+    thickest = max(1.0, THICKEST * min(height, width))
+    left, right = (_ends(side_H, thickest) for side_H in (mask_HW[:, 0], mask_HW[:, -1]))
+    if not (0 < len(left) <= MOST_ENDS and 0 < len(right) <= MOST_ENDS):
+        return lines_HW
+    slack = max(1, round(BENT * max(height, width)))
+    near_HW = ndimage.maximum_filter1d(mask_HW, 2 * slack + 1, axis=0)
+    columns_W = np.arange(width)
+    up_HW, down_HW = _inked_above(mask_HW), _inked_above(mask_HW[::-1])[::-1]
+    for rows_W in _paths(left, right, width):
+        if near_HW[rows_W, columns_W].mean() < COVERED:
+            continue
+        lines_HW |= _line(mask_HW, up_HW + down_HW - 1, rows_W, slack, thickest)
+    return lines_HW
+
+
+def _ends(side_H: NDArray[np.bool_], thickest: float) -> list[float]:
+    """The middles of runs of ink on a side that are no thicker."""
+    edges = np.flatnonzero(np.diff(np.pad(side_H.astype(np.int8), 1)))
+    return [(first + end - 1) / 2 for first, end in edges.reshape(-1, 2) if end - first <= thickest]
+
+
+def _paths(left: list[float], right: list[float], width: int) -> Iterator[NDArray[np.intp]]:
+    """The rows (W,) of straight lines between ends that no steep slope separates."""
+    for first in left:
+        for last in right:
+            if abs(last - first) <= max(1, STEEPEST * width):
+                yield np.rint(np.linspace(first, last, width)).astype(np.intp)
+
+
+def _inked_above(mask_HW: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """For each pixel, how many without a gap are inked from it upwards, itself included; 0 where it is not."""
+    rows_H1 = np.arange(1, len(mask_HW) + 1)[:, None]
+    return rows_H1 - np.maximum.accumulate(np.where(mask_HW, 0, rows_H1), axis=0)
+
+
+def _line(
+    mask_HW: NDArray[np.bool_], run_HW: NDArray[np.intp], rows_W: NDArray[np.intp], slack: int, thickest: float
+) -> NDArray[np.bool_]:
+    """The ink of a line along ``rows_W``, but for runs of ink that are longer than it is thick: strokes across it.
+
+    ``run_HW`` is the length of the vertical run of ink that each pixel is in.
+    """
+    height, width = mask_HW.shape
+    reach = int(thickest) + slack
+    offsets_M1 = np.arange(-reach, reach + 1)[:, None]
+    band_MW = rows_W + offsets_M1
+    inside_MW = (band_MW >= 0) & (band_MW < height)
+    band_MW = band_MW.clip(0, height - 1)
+    columns_W = np.arange(width)
+    inked_MW = mask_HW[band_MW, columns_W] & inside_MW
+    run_MW = run_HW[band_MW, columns_W]
+    near_MW = inked_MW & (np.abs(offsets_M1) <= slack)
+    thinnest_W = np.where(near_MW, run_MW, height).min(axis=0)
+    thickness = 1.5 * float(np.quantile(thinnest_W[near_MW.any(axis=0)], THIN)) + 1
+    lines_HW = np.zeros_like(mask_HW)
+    if thickness > 2 * thickest:
+        return lines_HW
+    thin_MW = inked_MW & (run_MW <= thickness) & (np.abs(offsets_M1) <= slack + thickness)
+    lines_HW[band_MW[thin_MW], np.broadcast_to(columns_W, band_MW.shape)[thin_MW]] = True
+    return lines_HW

@@ -1,0 +1,222 @@
+"""A picture to the digit or the digits in it, each as MNIST has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+
+from mnist_dvc.errors import ImageError
+from mnist_dvc.files import read_regular
+from mnist_dvc.image.decode import KINDS, LARGEST_FILE, rastered
+from mnist_dvc.image.fitting import INK_SIDE, fitted
+from mnist_dvc.image.ground import LEAST_CONTRAST, above_background, grounded
+from mnist_dvc.image.lines import without_hairs, without_lines
+from mnist_dvc.image.pieces import SMALL, box_of, found_digits
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from mnist_dvc.image.decode import Raster
+    from mnist_dvc.image.ground import Ink
+
+__all__ = ["Picture", "parse_digits", "parse_picture", "read_digits", "read_picture"]
+
+SMALLEST_INK = 7
+"""The height of digits in the smallest fonts."""
+SMALLEST_PART = 0.02
+"""Of the picture's longer side: a smaller piece is a grain."""
+STRONG = 0.5
+"""Of the darkest ink, that strokes have and the lines of squared paper hardly."""
+LINED = 1.15
+"""So much longer a digit gets by thin lines that are no part of it."""
+SOLID = 0.6
+"""Of the box that a grain fills, unlike most strokes."""
+FILLED = 0.72
+"""Of the box that paper with a digit on it fills, unlike the boldest strokes."""
+HOLLOW = 0.2
+"""Of the box that ink covers, unless it is a rim."""
+LEAST_SHARP = 0.7
+SHARP = 0.3
+"""Of the sharpest of its edges, that ink has all round."""
+FAINT = 0.15
+"""Fraction of the darkest ink below which compression and scaling leave traces; chosen on training images."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A digit as MNIST has them: ``pixels_HW`` (28, 28) uint8, 0 background to 255 ink.
+
+    ``inverted`` tells that the file showed dark ink on a light ground; ``box`` is where its ink lies in the upright
+    picture: left, top, right and bottom in pixels, the last two exclusive.
+    """
+
+    pixels_HW: NDArray[np.uint8]
+    inverted: bool
+    box: tuple[int, int, int, int]
+
+
+def read_picture(path: Path) -> Picture:
+    """The digit in the file ``path``.
+
+    Raises:
+        ImageError: as ``parse_picture``, or the file is missing, not a regular one, or may not be read.
+    """
+    return parse_picture(_content(path), path)
+
+
+def read_digits(path: Path) -> tuple[Picture, ...]:
+    """The digits in the file ``path``, line by line and from left to right.
+
+    Raises:
+        ImageError: as ``parse_digits``, or the file is missing, not a regular one, or may not be read.
+    """
+    return parse_digits(_content(path), path)
+
+
+def parse_picture(content: bytes, where: object) -> Picture:
+    """The one digit in the bytes of a picture file; ``where`` they come from is for errors.
+
+    Raises:
+        ImageError: too large, no picture of these kinds, damaged, animated, blank, without ink of a digit's size, or
+            with several digits.
+    """
+    digits = parse_digits(content, where)
+    if len(digits) > 1:
+        expected = "one: `predict --many` reads several"
+        raise ImageError(where, "digits", got=len(digits), expected=expected)
+    return digits[0]
+
+
+def parse_digits(content: bytes, where: object) -> tuple[Picture, ...]:
+    """The digits in the bytes of a picture file, at least one, line by line and from left to right.
+
+    Digits that touch count as one.
+
+    Raises:
+        ImageError: too large, no picture of these kinds, damaged, animated, blank, or without ink of a digit's size.
+    """
+    raster = rastered(content, where)
+    ink, masks = _found(raster, where)
+    least = max(SMALLEST_INK, SMALLEST_PART * max(ink.ink_HW.shape))
+    pictures = tuple(_picture(ink, mask_HW, raster) for mask_HW in masks if not _is_grain(mask_HW, least))
+    if not pictures:
+        largest = max((box_of(mask_HW) for mask_HW in masks), key=lambda box: box.longer, default=None)
+        got = f"{largest.width} x {largest.height}" if largest else "none but lines and grains"
+        raise ImageError(where, "pixels of ink", got=got, expected=f"at least {least:.0f} one way: no digit")
+    return pictures
+
+
+def _found(raster: Raster, where: object) -> tuple[Ink, list[NDArray[np.bool_]]]:
+    """The ink of a picture, and what of it is a digit (H, W), for each.
+
+    Raises:
+        ImageError: nothing stands out.
+    """
+    ground = grounded(raster)
+    plain = ground.plain
+    contrast, least = float(plain.ink_HW.max()), max(LEAST_CONTRAST, plain.noise)
+    if ground.even and contrast <= least:
+        raise ImageError(where, "contrast", got=f"{contrast:.0f} of 255", expected=f"more than {least:.0f}: no digit")
+    masks = _masks(plain, lossy=raster.lossy) if ground.even else []
+    told = not ground.doubtful and (max(raster.size) <= SMALL or any(_standing_out(m, raster) for m in masks))
+    if not told:
+        tried = [above_background(ground, inverted=inverted) for inverted in (True, False)]
+        (score, found), ink = max(((_best(ink, raster), ink) for ink in tried), key=lambda one: one[0][0])
+        # What the border cuts is no paper on a desk, but may be a digit that was cut out closely.
+        cut = max((_standing_out(m, raster) for m in masks if _is_cut(m)), default=0.0)
+        if score > cut and not (ground.even and ink.inverted == plain.inverted):
+            return ink, found
+    return plain, masks
+
+
+def _is_cut(mask_HW: NDArray[np.bool_]) -> bool:
+    return bool(mask_HW[0].any() or mask_HW[-1].any() or mask_HW[:, 0].any() or mask_HW[:, -1].any())
+
+
+def _best(ink: Ink, raster: Raster) -> tuple[float, list[NDArray[np.bool_]]]:
+    """How well the likeliest digit in the ink stands out, 0 for not at all, and those that do."""
+    scored = [(_standing_out(mask_HW, raster), mask_HW) for mask_HW in _masks(ink, lossy=raster.lossy)]
+    return max((score for score, _ in scored), default=0.0), [mask_HW for score, mask_HW in scored if score]
+
+
+def _is_grain(mask_HW: NDArray[np.bool_], least: float) -> bool:
+    """Whether a piece is too small for a digit, or a small and solid one."""
+    box = box_of(mask_HW)
+    solid = mask_HW.sum() >= SOLID * box.area and max(mask_HW.shape) > SMALL
+    return box.longer < (least * 2 if solid else least)
+
+
+def _masks(ink: Ink, *, lossy: bool) -> list[NDArray[np.bool_]]:
+    """What of the ink is a digit (H, W), for each.
+
+    A lossless picture with ink no larger than MNIST's keeps even the faintest; any other was compressed or scaled,
+    or will be scaled.
+    """
+    if ink.ink_HW.max() <= max(LEAST_CONTRAST, ink.noise):
+        return []
+    mask_HW = ink.ink_HW > ink.noise
+    if lossy or ink.uneven or box_of(mask_HW).longer > INK_SIDE:
+        mask_HW = ink.ink_HW > max(ink.noise, FAINT * float(ink.ink_HW.max()))
+    if max(mask_HW.shape) <= SMALL:
+        return found_digits(mask_HW, page=True)
+    mask_HW = without_lines(mask_HW)
+    masks = found_digits(mask_HW, page=not ink.uneven)
+    if ink.uneven:
+        return masks
+    bold_HW = without_hairs(mask_HW, ink.ink_HW > STRONG * float(ink.ink_HW.max()))
+    if bold_HW is None:
+        return masks
+    bold = found_digits(bold_HW, page=True)
+    return bold if _longest(bold) and not _longest(bold) <= _longest(masks) <= LINED * _longest(bold) else masks
+
+
+def _longest(masks: list[NDArray[np.bool_]]) -> int:
+    return max((box_of(mask_HW).longer for mask_HW in masks), default=0)
+
+
+def _standing_out(mask_HW: NDArray[np.bool_], raster: Raster) -> float:
+    """How likely it is ink, in a number to compare: it has sharp edges all round, unlike light, and encloses more.
+
+    What looks like ink of the other polarity are the paper on a desk, the hollows of digits, and gaps between them and
+    the paper's edge, which end in the midst of nothing.
+    """
+    box = box_of(mask_HW)
+    around = slice(max(0, box.top - 2), box.bottom + 2), slice(max(0, box.left - 2), box.right + 2)
+    inside_HW, grey_HW = mask_HW[around], raster.grey_HW[around]
+    if inside_HW.sum() > FILLED * box.area and min(box.height, box.width) > box.longer / 2:
+        return 0.0
+    edge_HW = inside_HW & ~ndimage.binary_erosion(inside_HW, border_value=1)
+    change_M = (ndimage.maximum_filter(grey_HW, 5) - ndimage.minimum_filter(grey_HW, 5))[edge_HW]
+    sharpest = float(np.quantile(change_M, 0.9))
+    if sharpest < LEAST_CONTRAST:
+        return 0.0
+    sharp = float((change_M >= SHARP * sharpest).mean())
+    if sharp < LEAST_SHARP:
+        return 0.0
+    return float(box.area**0.75 * sharp**16 * min(1, inside_HW.sum() / box.area / HOLLOW) ** 2)
+
+
+def _picture(ink: Ink, mask_HW: NDArray[np.bool_], raster: Raster) -> Picture:
+    box = box_of(mask_HW)
+    pixels_HW = fitted(np.where(mask_HW, ink.ink_HW, 0)[box.slices])
+    across, down = (full / reduced for full, reduced in zip(raster.size, mask_HW.shape[::-1], strict=True))
+    corners = box.left * across, box.top * down, box.right * across, box.bottom * down
+    left, top, right, bottom = (round(corner) for corner in corners)
+    return Picture(pixels_HW, ink.inverted, (left, top, right, bottom))
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        ImageError: it is missing, not a regular one, too large, or may not be read.
+    """
+    try:
+        return read_regular(path, LARGEST_FILE, ImageError, KINDS)
+    except OSError as error:
+        raise ImageError(path, "file", got=error.strerror, expected="one that can be read") from error

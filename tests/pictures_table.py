@@ -1,0 +1,162 @@
+"""Measures every kind of picture: `python tests/pictures_table.py` writes docs/pictures.md and docs/pictures.png."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image, ImageDraw
+from pictures import KINDS, NONE, PLAIN, SEVERAL, Drawn, draw
+
+import mnist_dvc
+from mnist_dvc.errors import ImageError
+from mnist_dvc.image import parse_digits, parse_picture
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+SEED = 13
+COUNT, PLAIN_COUNT = 50, 100
+CELL, THUMB, SEEN, COLUMNS = (236, 150), 120, 84, 5
+HEAD = """\
+# Pictures
+
+What `predict` and `demo` make of people's own pictures. The network reads 28 × 28 pixels as MNIST's makers prepared them: one digit, light on
+dark, 20 pixels high, its centre of mass in the middle. A picture is brought to that form so:
+
+1. **Decoded within bounds**: PNG, JPEG, BMP, GIF, WebP or PGM, at most 16 MiB and 50,331,648 pixels, 8,192 on a side. A
+   large JPEG is decoded at a fraction of its size, any other is reduced to about a thousand pixels.
+2. **Ink and ground**: luminance, or the direction of colour that tells ink from paper where luminance does not. On an even ground ink
+   is what differs from the level of the border. Where light is uneven or the border shows a desk, it is what is
+   narrower than a third of the picture and stands out from its surroundings (Otsu's threshold), dark and light ink both
+   tried; the one with sharp edges all round is taken.
+3. **Pieces**: lines that span a side, frames, grains, neighbours that the border cuts and the page's edge are dropped, halves of a broken
+   digit joined. A picture of at most 32 pixels is taken for a digit of MNIST and loses nothing.
+4. **Scaled and centred** as MNIST's makers did; strokes that are thinner than a pixel of the result are thickened.
+
+Several digits are refused by `predict` in words, digits that touch are taken for one. Blank paper is refused.
+
+![Of every kind a picture, what the network saw, and the answer](pictures.png)
+
+## Right answers
+
+{counts} pictures a kind, drawn by [tests/pictures.py](../tests/pictures.py) from training digits on synthetic paper, answered by the
+released network `{best}`. Right is the digit; of blank paper and of several digits, a refusal. `python tests/pictures_table.py` writes
+this page.
+
+| kind | pictures | right | |
+|---|---|---|---|
+"""
+TAIL = """
+## What is beyond it
+
+- Digits that touch, and a digit that touches the frame around it.
+- A `1` with a long hook, a barred `7` and a `9` with a curl, as Europeans write: the network takes them for other digits; MNIST hardly has them.
+- A photo in which the digit is less than a fiftieth of the longer side.
+"""
+
+
+class Measured(NamedTuple):
+    """What became of the pictures of a kind: how many, how many were right, how many were read digit for digit."""
+
+    kind: str
+    count: int
+    right: int
+    read: int
+
+
+def answer(classifier: mnist_dvc.Classifier, content: bytes) -> str:
+    """The digit, or why there is none."""
+    try:
+        return str(classifier.answer(parse_picture(content, "picture")).digit)
+    except ImageError as error:
+        return error.problem
+
+
+def is_right(kind: str, told: str, drawn: Drawn) -> bool:
+    """Whether a picture was answered as it should be."""
+    if kind in NONE:
+        return not told.isdigit()
+    return told.startswith("digits: got") if kind in SEVERAL else told == str(drawn.shown[0])
+
+
+def is_read(classifier: mnist_dvc.Classifier, drawn: Drawn) -> bool:
+    """Whether all digits of a picture are found, in order."""
+    try:
+        found = parse_digits(drawn.content, "picture")
+    except ImageError:
+        return False
+    return tuple(classifier.answer(picture).digit for picture in found) == drawn.shown
+
+
+def measured(classifier: mnist_dvc.Classifier, kind: str, count: int, seed: int) -> Measured:
+    """The figures of a kind."""
+    right = read = 0
+    for drawn in draw(kind, count, seed):
+        right += is_right(kind, answer(classifier, drawn.content), drawn)
+        read += kind in SEVERAL and is_read(classifier, drawn)
+    return Measured(kind, count, right, read)
+
+
+def row(one: Measured) -> str:
+    """The line of a kind in the table."""
+    note = "plain" if one.kind in PLAIN else "to be refused" if one.kind in NONE else ""
+    if one.kind in SEVERAL:
+        note = f"refused as one digit; all read in order: {one.read / one.count:.0%}"
+    return f"| {one.kind} | {one.count} | {one.right / one.count:.1%} | {note} |"
+
+
+def gallery(classifier: mnist_dvc.Classifier) -> Image.Image:
+    """Of every kind its first picture, what the network saw of it, and the answer."""
+    width, height = CELL
+    sheet = Image.new("RGB", (COLUMNS * width, -(-len(KINDS) // COLUMNS) * height), "#e8eaee")
+    pen = ImageDraw.Draw(sheet)
+    for number, kind in enumerate(KINDS):
+        left, top = number % COLUMNS * width, number // COLUMNS * height
+        (drawn,) = draw(kind, 1, SEED)
+        sheet.paste(thumb(drawn.content), (left + 4, top + 18))
+        told = answer(classifier, drawn.content)
+        try:
+            for place, picture in enumerate(parse_digits(drawn.content, "picture")[: 1 if told.isdigit() else 4]):
+                side = SEEN if told.isdigit() else SEEN // 2
+                seen = Image.fromarray(picture.pixels_HW).resize((side, side), Image.Resampling.NEAREST)
+                sheet.paste(seen, (left + THUMB + 12 + place % 2 * (side + 2), top + 18 + place // 2 * (side + 2)))
+        except ImageError:
+            pass
+        pen.text((left + 4, top + 3), kind, fill="#20242c")
+        pen.text(
+            (left + THUMB + 12, top + 22 + SEEN), told if told.isdigit() else "refused", fill="#20242c", font_size=15
+        )
+    return sheet
+
+
+def thumb(content: bytes) -> Image.Image:
+    """The picture, small, on white where it is transparent."""
+    with Image.open(io.BytesIO(content)) as opened:
+        image = opened.convert("RGBA")
+    scale = THUMB / max(image.size)
+    image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+    paper = Image.new("RGBA", image.size, "white")
+    paper.alpha_composite(image)
+    return paper.convert("RGB")
+
+
+def page(results: list[Measured]) -> str:
+    """docs/pictures.md."""
+    counts = f"{COUNT} ({PLAIN_COUNT} of the plain ones)"
+    head = HEAD.format(counts=counts, best=mnist_dvc.classifier.BEST)
+    return head + "\n".join(row(one) for one in results) + "\n" + TAIL
+
+
+def main() -> None:
+    """Measure, and write both files."""
+    classifier = mnist_dvc.load()
+    gallery(classifier).save(DOCS / "pictures.png", optimize=True)
+    results = []
+    for kind in KINDS:
+        results.append(measured(classifier, kind, PLAIN_COUNT if kind in PLAIN else COUNT, SEED))
+        print(row(results[-1]), flush=True)
+    (DOCS / "pictures.md").write_text(page(results), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
