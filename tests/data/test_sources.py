@@ -37,7 +37,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[sources.IdxFi
 def ask(source: str, root: Path, **environment: str) -> tuple[RawDigits, list[str]]:
     said: list[str] = []
     root.mkdir(parents=True, exist_ok=True)
-    return read_digits(source, root, environment=environment, say=said.append), said
+    return read_digits(source, root, environment=environment, say=said.append, pictures=iter), said
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzipped"])
