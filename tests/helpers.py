@@ -25,10 +25,11 @@ from mnist_dvc.files import json_bytes
 from mnist_dvc.params import AugmentParams, DataParams, EvaluateParams, ExportParams, ModelParams, Params, TrainParams
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from mnist_dvc.errors import ImageError
     from mnist_dvc.paths import Paths
 
 posix = pytest.mark.skipif(os.name == "nt", reason="signals, forks and full devices are POSIX")
@@ -77,6 +78,13 @@ def idx_folder(folder: Path, *, packed: bool = False) -> tuple[IdxFile, IdxFile,
             (folder / name).write_bytes(content)
         files.append(IdxFile(name, array.ndim, len(array), hashlib.sha256(content).hexdigest()))
     return files[0], files[1], files[2], files[3]
+
+
+def no_pictures(paths: Sequence[Path]) -> Iterator[NDArray[np.uint8] | ImageError]:
+    """A reader for sources that hold no picture files."""
+    if paths:
+        raise RuntimeError("got pictures, expected none")
+    return iter(())
 
 
 def params(**train: Any) -> Params:

@@ -8,6 +8,7 @@ from mnist_dvc.describe import describe
 from mnist_dvc.errors import ArtifactError
 from mnist_dvc.files import exclusive, recorded_sha256, write_atomically
 from mnist_dvc.report.charts import accuracy_chart, confidence_bins, confusion_chart, loss_chart, reliability_chart
+from mnist_dvc.report.classes import shown_classes
 from mnist_dvc.report.page import TEMPLATES, Mistake, Page, page_bytes
 from mnist_dvc.report.png import digit_png
 from mnist_dvc.running.evaluated import Evaluation
@@ -61,11 +62,12 @@ def _report(params: Params, paths: Paths) -> None:
         charts={
             "loss": loss_chart(history),
             "accuracy": accuracy_chart(history),
-            "confusion": confusion_chart(predictions.confusion_KK()),
+            "confusion": confusion_chart(predictions.confusion_KK(), taken.card.classes),
             "reliability": reliability_chart(bins),
         },
         history=history,
-        classes=predictions.per_class(),
+        class_names=taken.card.classes,
+        classes=[row for row in predictions.per_class() if row[0] in shown_classes(predictions.confusion_KK())],
         bins=bins,
         mistakes=mistakes,
         description=describe(taken.card.network, taken.model),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 import torchvision.datasets
-from helpers import ROOT, idx_folder
+from helpers import ROOT, idx_folder, no_pictures
 from mirrors import Handler, Mirror, well
 
 from mnist_dvc.data import downloads, sources
@@ -214,7 +214,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 def ask(source: str, root: Path) -> tuple[RawDigits, list[str]]:
     said: list[str] = []
     root.mkdir(exist_ok=True)
-    return read_digits(source, root, environment={}, say=said.append, pictures=iter), said
+    return read_digits(source, root, environment={}, say=said.append, pictures=no_pictures), said
 
 
 @pytest.mark.parametrize("name", BAD)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from helpers import blobs, idx_bytes, idx_folder
+from helpers import blobs, idx_bytes, idx_folder, no_pictures
 
 from mnist_dvc.data import folders, packed, sources
 from mnist_dvc.data.named import TESTED
@@ -36,7 +36,7 @@ def write(folder: Path, train: LabelledImages = TRAIN, test: LabelledImages | No
 
 def ask(folder: Path) -> tuple[NamedDigits, list[str]]:
     said: list[str] = []
-    return read_digits(str(folder), folder, environment={}, say=said.append, pictures=iter), said
+    return read_digits(str(folder), folder, environment={}, say=said.append, pictures=no_pictures), said
 
 
 def refusal(folder: Path) -> str:
@@ -143,12 +143,16 @@ def change(name: str, content: bytes | None) -> Callable[[Path], None]:
 
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+
+
+def no_training(folder: Path) -> None:
+    (folder / IMAGES).unlink()
+    (folder / LABELS).unlink()
+
+
 BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "no labels": (change(LABELS, None), f"{LABELS}: file: got nothing, expected an IDX file"),
-    "no training": (
-        lambda folder: [change(name, None)(folder) for name in (IMAGES, LABELS)] and None,
-        f"{IMAGES}: file",
-    ),
+    "no training": (no_training, f"{IMAGES}: file: got nothing"),
     "half a test": (change("t10k-labels-idx1-ubyte", None), "test-labels-idx1-ubyte: file: got nothing"),
     "27 columns": (change(IMAGES, idx_bytes(TRAIN.images_NHW[:, :, 1:])), "images: got uint8 (50, 28, 27), expected"),
     "labels for images": (change(IMAGES, idx_bytes(TRAIN.labels_N)), "magic number: got 0x00000801"),

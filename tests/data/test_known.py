@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pytest
 import torchvision.datasets
-from helpers import blobs, idx_bytes
+from helpers import blobs, idx_bytes, no_pictures
 from mirrors import Mirror
 
 from mnist_dvc.data import downloads
@@ -111,7 +111,7 @@ def published(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 def ask(name: str, root: Path, **environment: str) -> tuple[NamedDigits, list[str]]:
     said: list[str] = []
     root.mkdir(exist_ok=True)
-    return read_digits(name, root, environment=environment, say=said.append, pictures=iter), said
+    return read_digits(name, root, environment=environment, say=said.append, pictures=no_pictures), said
 
 
 def test_torchvision_names_the_classes_so() -> None:
