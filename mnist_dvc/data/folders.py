@@ -23,14 +23,18 @@ CLASS_LIST = "classes.txt"
 LARGEST_LIST = 4096
 TRAIN, TEST = ("train",), ("t10k", "test")
 KINDS = ("images-idx3-ubyte", "labels-idx1-ubyte")
-_ALIASES = {known.published_as.lower(): name for name, known in KNOWN.items()} | {"fashion-mnist": "fashion"}
+_CLASSES = {
+    name: known.classes
+    for short, known in KNOWN.items()
+    for name in (short, known.published_as.lower(), f"{short}-mnist")
+}
+"""Those of a folder that is called as a known data set, of which there are several spellings."""
 
 
 def name_of(folder: Path) -> str:
     """What the data set in ``folder`` is called: as the folder, or as the one around it where that is ``raw``."""
     whole = Path(os.path.abspath(folder))  # noqa: PTH100  (a link has the name that the user gave it)
-    name = whole.parent.name if whole.name == "raw" else whole.name
-    return _ALIASES.get(name.lower(), name)
+    return whole.parent.name if whole.name == "raw" else whole.name
 
 
 def own_files(folder: Path) -> dict[tuple[str, str], Path]:
@@ -57,9 +61,10 @@ def read_own_idx(folder: Path, say: Callable[[str], None]) -> NamedDigits:
             unfit.
         OSError: a file cannot be read.
     """
-    files, dataset = own_files(folder), dataset_name(name_of(folder), folder)
+    files, name = own_files(folder), name_of(folder)
+    dataset = dataset_name(name, folder)
     parts = {part for part, _ in files} | {"train"}
-    classes = _read_classes(folder, dataset)
+    classes = _read_classes(folder, name)
     origin: dict[str, str] = {}
     read = {part: _read_part(folder, files, part, origin) for part in sorted(parts)}
     for part, images in read.items():
@@ -89,11 +94,11 @@ def _read_part(folder: Path, files: dict[tuple[str, str], Path], part: str, orig
     return LabelledImages(arrays[0], arrays[1], str(files[part, KINDS[0]]))
 
 
-def _read_classes(folder: Path, dataset: str) -> tuple[str, ...]:
+def _read_classes(folder: Path, name: str) -> tuple[str, ...]:
     """The names that the folder gives, or those of the known data set of this name, or none."""
     path = folder / CLASS_LIST
     if not path.exists():
-        return KNOWN[dataset].classes if dataset in KNOWN else ()
+        return _CLASSES.get(name.lower(), ())
     content = read_regular(path, LARGEST_LIST, DataError, f"up to {CLASSES} names, a line each")
     try:
         lines = content.decode("utf-8-sig").splitlines()

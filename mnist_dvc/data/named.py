@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mnist_dvc.data.splits import Part
 
 __all__ = [
+    "PUBLISHED",
     "TESTED",
     "NamedDigits",
     "class_names",
@@ -27,8 +28,8 @@ __all__ = [
 ]
 
 EXPECTED_NAME = 'at most 60 characters, none of them a control character or ` | < > " \\'
-TAKEN = ("mnist", "mnist-5k")
-"""Names that stand for published bytes."""
+PUBLISHED = ("mnist", "mnist-5k", "fashion", "kmnist", "emnist-digits", "qmnist")
+"""Names that stand for published bytes, whose digests are demanded."""
 TESTED = 7
 """One image of so many becomes a test image where there are no test files: the proportion of MNIST."""
 
@@ -41,17 +42,14 @@ class NamedDigits(RawDigits):
 
 
 def dataset_name(name: str, where: object) -> str:
-    """``name``, if a data set of the user's own can be called so.
+    """``name`` of a folder as that of a data set of the user's own; with ``-folder`` after it if it stands for others.
 
     Raises:
-        DataError: it cannot, or it is the name of published bytes.
+        DataError: it cannot stand in a table.
     """
     if re.match(NAME, name) is None or not name.isprintable():
         raise DataError(where, "name of the folder, which names the data set", got=repr(name), expected=EXPECTED_NAME)
-    if name.lower() in TAKEN:
-        expected = "another one: that one stands for the published files"
-        raise DataError(where, "name of the folder, which names the data set", got=name, expected=expected)
-    return name
+    return f"{name}-folder" if name.lower() in PUBLISHED else name
 
 
 def class_names(names: Sequence[str], where: object) -> tuple[str, ...]:
