@@ -30,6 +30,7 @@ DATA_VARIABLE = "MNIST_DVC_DATA"
 RAW = Path("data/raw")
 SHARED = Path("../shared/mnist")
 INSIDE = (Path(), Path("MNIST/raw"))
+_OTHERS = ", as MNIST's; data of your own go into a folder of another name, which data.source then names"
 BY_CLASS = "or pictures by class, such as train/3/a.png"
 
 
@@ -216,10 +217,10 @@ def _read_file(folder: Path, file: IdxFile) -> np.ndarray[tuple[int, ...], np.dt
     array = parse_idx(content, path, dimensions=file.dimensions)
     shape = (file.count, SIDE, SIDE)[: file.dimensions]
     if array.shape != shape:
-        raise DataError(path, "dimensions", got=array.shape, expected=shape)
+        raise DataError(path, "dimensions", got=array.shape, expected=f"{shape}{_OTHERS}")
     digest = sha256(content)
     if digest != file.sha256:
-        raise DataError(path, "SHA-256", got=digest, expected=file.sha256)
+        raise DataError(path, "SHA-256", got=digest, expected=f"{file.sha256}{_OTHERS}")
     return array
 
 

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["report"]
 
+MOST_SHOWN = 1_000
+"""Mistakes, the most confident ones; a page with all 40,000 of a bad training would open in no browser."""
+
 
 def report(params: Params, paths: Paths) -> None:
     """Write reports/report.html of the published model, its history and what ``evaluate`` found out about it.
@@ -54,7 +57,7 @@ def _report(params: Params, paths: Paths) -> None:
     test = taken.prepared.read("test")
     evaluation = Evaluation.read(paths.test_report, taken, test)
     predictions, bins = evaluation.predictions, confidence_bins(evaluation.predictions)
-    mistakes = _mistakes(predictions, test, evaluation.result.errors)
+    mistakes = _mistakes(predictions, test, MOST_SHOWN)
     page = Page(
         network=taken.card.network,
         dataset=taken.card.dataset,

@@ -60,7 +60,7 @@ class Page:
     bins: Sequence[Any]
     """Of the reliability diagram: ``low``, ``high``, ``images``, ``confidence``, ``accuracy`` and its interval."""
     mistakes: Sequence[Mistake]
-    """All of them, in the order in which they are shown."""
+    """All of them or the most confident, in the order in which they are shown."""
     description: Description
     recipe: Sequence[tuple[str, object, str]]
     """Dotted key, value, meaning."""
