@@ -58,8 +58,10 @@ _SUMS_LENGTH = 10_000
 _LARGEST_HASHED = 2**30
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes | Iterator[bytes]) -> None:
     """Replace ``path`` by ``content``: a reader, now or after a crash, sees the old bytes or the new, never a mixture.
+
+    Content that comes in parts is never in memory as a whole; an error that it ends with leaves the old bytes.
 
     Parent folders are made. The temporary file stands in the same folder, so that the rename cannot become a copy, nor
     be written through a link into a cache; file and folder are flushed to the disk before and after it. What a killed
@@ -94,7 +96,7 @@ def publish(contents: Mapping[Path, bytes], record: Path) -> None:
 
 
 @contextlib.contextmanager
-def _written(path: Path, content: bytes) -> Iterator[Path]:
+def _written(path: Path, content: bytes | Iterator[bytes]) -> Iterator[Path]:
     """``content`` on the disk in a temporary file beside ``path``, which the body may rename; else it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for stray in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
@@ -103,7 +105,8 @@ def _written(path: Path, content: bytes) -> Iterator[Path]:
     try:
         handle = os.open(temporary, _OPEN_FLAGS, _PERMISSIONS)
         try:
-            _write_all(handle, content)
+            for part in [content] if isinstance(content, bytes) else content:
+                _write_all(handle, part)
             os.fsync(handle)
         finally:
             os.close(handle)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import logging
 import warnings
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from torch import nn
 from mnist_dvc.data.arrays import SIDE
 from mnist_dvc.data.digits import normalise
 from mnist_dvc.files import BLANK, sealed
-from mnist_dvc.serving import INPUT, OUTPUT, SEAL
+from mnist_dvc.serving import CLASSES, INPUT, OUTPUT, SEAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -74,12 +75,13 @@ def onnx_bytes(model: nn.Module, opset: int, properties: Mapping[str, str]) -> b
 
 def properties_of(card: Card, sha256: str) -> dict[str, str]:
     """What the ONNX file of the model with ``card``, whose model file has the digest ``sha256``, says of itself."""
-    return {
+    told = {
         "network": card.network,
         "dataset": card.dataset,
         "data_digest": card.data_digest,
         "model_sha256": sha256,
     }
+    return told | ({CLASSES: json.dumps(card.classes, ensure_ascii=False)} if card.classes else {})
 
 
 @contextlib.contextmanager

@@ -78,7 +78,7 @@ class DataParams(_Section):
     """Where the digits come from and how they are split."""
 
     source: Text
-    """auto, mnist, sample, or a folder that holds the four IDX files."""
+    """auto, mnist, sample, fashion, kmnist, emnist-digits, qmnist, or a folder of IDX files or of pictures by class."""
     validation: Annotated[
         int,
         AfterValidator(_none_or_one_per_class),

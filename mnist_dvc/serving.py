@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["INPUT", "OUTPUT", "SEAL", "OnnxModel", "read_onnx"]
+__all__ = ["CLASSES", "INPUT", "OUTPUT", "SEAL", "OnnxModel", "read_onnx"]
 
 INPUT, OUTPUT = "images", "logits"
+CLASSES = "classes"
+"""The property that holds the names of the answers 0, 1, ... as a JSON list; there is none where they are digits."""
 SEAL = "sha256"
 """The property that holds the SHA-256 of the whole file with ``BLANK`` in its place."""
 _SEAL = re.compile(rb"\n\x06sha256\x12\x40([0-9a-f]{64})")

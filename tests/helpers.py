@@ -27,9 +27,11 @@ from mnist_dvc.params import AugmentParams, DataParams, EvaluateParams, ExportPa
 from mnist_dvc.paths import Paths
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from mnist_dvc.errors import ImageError
 
 posix = pytest.mark.skipif(os.name == "nt", reason="signals, forks and full devices are POSIX")
 ROOT = Path(__file__).resolve().parents[1]
@@ -91,6 +93,13 @@ def copy_of(template: Paths, folder: Path) -> Paths:
     """Another workspace in ``folder``, as ``template`` is: what every test of a file begins with is made once."""
     shutil.copytree(template.root, folder, dirs_exist_ok=True)
     return Paths(folder)
+
+
+def no_pictures(paths: Sequence[Path]) -> Iterator[NDArray[np.uint8] | ImageError]:
+    """A reader for sources that hold no picture files."""
+    if paths:
+        raise RuntimeError("got pictures, expected none")
+    return iter(())
 
 
 def params(**train: Any) -> Params:

@@ -22,6 +22,7 @@ from mnist_dvc.files import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -31,6 +32,21 @@ def test_write_makes_folders_and_leaves_nothing_else(tmp_path: Path) -> None:
     write_atomically(path, b"two")
     assert path.read_bytes() == b"two"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_content_that_comes_in_parts_is_whole_or_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "file.bin"
+    write_atomically(path, iter([b"one", b"", b" two"]))
+    assert path.read_bytes() == b"one two"
+
+    def breaking_off() -> Iterator[bytes]:
+        yield b"three"
+        raise ValueError("no more")
+
+    with pytest.raises(ValueError, match="no more"):
+        write_atomically(path, breaking_off())
+    assert path.read_bytes() == b"one two"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace"])

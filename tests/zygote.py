@@ -42,7 +42,7 @@ def sabotage(what: str) -> None:
     restore = Training.restore
     match what:
         case "naive save":
-            snapshot.write_atomically = write_naively  # type: ignore[attr-defined]
+            snapshot.write_atomically = write_naively  # type: ignore[attr-defined, assignment]
         case "missing generator state":
 
             def forgetful(self: Training, state: snapshot.TrainingState) -> None:

@@ -19,16 +19,18 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from mnist_dvc.data.arrays import CLASSES, SIDE, LabelledImages
-from mnist_dvc.data.splits import SPLITS, Part, RawDigits
+from mnist_dvc.data.arrays import CLASSES, FEWEST, MOST_IMAGES, NAME, SIDE, LabelledImages
+from mnist_dvc.data.splits import SPLITS
 from mnist_dvc.errors import DataError
 from mnist_dvc.files import json_bytes, open_regular, publish, read_regular, sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from mnist_dvc.data.splits import Part, RawDigits
 
 __all__ = ["DIGITS", "MANIFEST", "Prepared", "write_prepared"]
 
@@ -37,12 +39,10 @@ MANIFEST = "manifest.json"
 SCHEMA = 1
 ARRAYS = ("images", "labels", "index")
 
-LARGEST_COUNT = 100_000
-"""Images in a split; MNIST has 70,000 in all."""
 LARGEST_MANIFEST = 64 * 2**10
 """Bytes; a manifest has some 2,000."""
-LARGEST_DIGITS = 64 * 2**20
-"""Bytes; MNIST's images take 54,880,000 if they cannot be compressed at all, and 11 MB as they are."""
+LARGEST_DIGITS = 512 * 2**20
+"""Bytes; twice ``MOST_IMAGES`` take 470,400,000 if they cannot be compressed at all, MNIST's 11 MB as they are."""
 LARGEST_DIRECTORY = 4 * 2**10
 """Bytes of the archive's list of members; nine take 600."""
 LARGEST_HEADER = 1024
@@ -52,9 +52,23 @@ READ_AT_ONCE = 2**18
 
 
 def write_prepared(
-    folder: Path, raw: RawDigits, parts: Mapping[str, Part], *, validation: int, seed: int
+    folder: Path,
+    raw: RawDigits,
+    parts: Mapping[str, Part],
+    *,
+    validation: int,
+    seed: int,
+    classes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Write both files as one, and return the manifest.
+
+    Args:
+        folder: where to.
+        raw: where the digits come from.
+        parts: the splits of it, by name.
+        validation: images that were asked for.
+        seed: what chose them.
+        classes: names of the labels 0, 1, ...; none where they are digits.
 
     Raises:
         OSError: the system refused; whatever stood there before is whole.
@@ -64,6 +78,7 @@ def write_prepared(
         "schema": SCHEMA,
         "dataset": raw.dataset,
         "origin": raw.origin,
+        **({"classes": list(classes)} if classes else {}),
         "validation": validation,
         "seed": seed,
         "splits": {name: _summary(parts[name]) for name in SPLITS if name in parts},
@@ -82,7 +97,7 @@ def _arrays(part: Part) -> list[tuple[str, NDArray[Any]]]:
 def _summary(part: Part) -> dict[str, Any]:
     return {
         "images": len(part.digits),
-        "per_class": np.bincount(part.digits.labels_N).tolist(),
+        "per_class": np.bincount(part.digits.labels_N, minlength=CLASSES).tolist(),
         "sha256": {key: sha256(np.ascontiguousarray(value).data) for key, value in _arrays(part)},
     }
 
@@ -91,9 +106,10 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-_Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
+_Count = Annotated[int, Field(ge=0, le=MOST_IMAGES)]
 _Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 _Name = Annotated[str, Field(min_length=1, max_length=100)]
+_Class = Annotated[str, Field(pattern=NAME)]
 
 
 class _Digests(_Strict):
@@ -130,9 +146,19 @@ class _Manifest(_Strict):
     version: Annotated[int, Field(ge=SCHEMA, le=SCHEMA, alias="schema")]
     dataset: _Name
     origin: Annotated[dict[_Name, _Name], Field(max_length=10)]
+    classes: Annotated[list[_Class], Field(min_length=FEWEST, max_length=CLASSES)] = []
     validation: _Count
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)]
     splits: _Splits
+
+    @model_validator(mode="after")
+    def _names_every_label(self) -> Self:
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("a class is named twice")
+        parts = (self.splits.train, self.splits.validation, self.splits.test)
+        if self.classes and any(part is not None and any(part.per_class[len(self.classes) :]) for part in parts):
+            raise ValueError("a label has no name in classes")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +200,13 @@ class Prepared:
 
     @property
     def dataset(self) -> str:
-        """Name of the data set: mnist or mnist-5k."""
+        """Name of the data set: mnist, mnist-5k, another that is known by name, or that of a folder."""
         return self._manifest.dataset
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What the labels 0, 1, ... stand for; empty where they are digits."""
+        return tuple(self._manifest.classes)
 
     def __contains__(self, name: str) -> bool:
         """Whether there is a split ``name``."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import safetensors.torch
 import torch
@@ -56,6 +56,12 @@ class Card:
     dataset: str
     data_digest: str
     provenance: dict[str, str | int]
+    classes: tuple[str, ...] = ()
+    """Names of the answers 0, 1, ...; none where they are the digits."""
+
+    def told(self) -> dict[str, Any]:
+        """The card as it stands in files; where the answers are digits nothing is said of them."""
+        return {key: value for key, value in asdict(self).items() if key != "classes" or value}
 
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(strict=True, extra="forbid"))
@@ -77,7 +83,7 @@ def weights_bytes(state: Mapping[str, Tensor], card: Card) -> bytes:
         DivergedError: as :func:`refuse_divergence`, so that nothing is written that :func:`read_model` would refuse.
     """
     refuse_divergence(state)
-    told = {"schema": SCHEMA, "sha256": BLANK, "card": asdict(card)}
+    told = {"schema": SCHEMA, "sha256": BLANK, "card": card.told()}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     return sealed(safetensors.torch.save(tensors, metadata={METADATA_KEY: json.dumps(told)}))
 

@@ -64,8 +64,8 @@ def _evaluate(params: Params, paths: Paths) -> None:
         PREDICTIONS: predictions_csv(predictions),
         CLASSES_CSV: classes_csv(predictions),
         "curves.png": curves_figure(history),
-        "confusion.png": confusion_figure(predictions.confusion_KK()),
-        "mistakes.png": mistakes_figure(test.images_NHW, predictions, chosen.mistakes),
+        "confusion.png": confusion_figure(predictions.confusion_KK(), taken.card.classes),
+        "mistakes.png": mistakes_figure(test.images_NHW, predictions, chosen.mistakes, taken.card.classes),
         METRICS: json_bytes(result),
     }
     written = {paths.test_report / name: content for name, content in outputs.items()}

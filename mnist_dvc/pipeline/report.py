@@ -8,6 +8,7 @@ from mnist_dvc.describe import describe
 from mnist_dvc.errors import ArtifactError
 from mnist_dvc.files import exclusive, recorded_sha256, write_atomically
 from mnist_dvc.report.charts import accuracy_chart, confidence_bins, confusion_chart, loss_chart, reliability_chart
+from mnist_dvc.report.classes import shown_classes
 from mnist_dvc.report.page import TEMPLATES, Mistake, Page, page_bytes
 from mnist_dvc.report.png import digit_png
 from mnist_dvc.running.evaluated import Evaluation
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from mnist_dvc.running.published import Published
 
 __all__ = ["report"]
+
+MOST_SHOWN = 1_000
+"""Mistakes, the most confident ones; a page with all 40,000 of a bad training would open in no browser."""
 
 
 def report(params: Params, paths: Paths) -> None:
@@ -53,7 +57,7 @@ def _report(params: Params, paths: Paths) -> None:
     test = taken.prepared.read("test")
     evaluation = Evaluation.read(paths.test_report, taken, test)
     predictions, bins = evaluation.predictions, confidence_bins(evaluation.predictions)
-    mistakes = _mistakes(predictions, test, evaluation.result.errors)
+    mistakes = _mistakes(predictions, test, MOST_SHOWN)
     page = Page(
         network=taken.card.network,
         dataset=taken.card.dataset,
@@ -61,11 +65,12 @@ def _report(params: Params, paths: Paths) -> None:
         charts={
             "loss": loss_chart(history),
             "accuracy": accuracy_chart(history),
-            "confusion": confusion_chart(predictions.confusion_KK()),
+            "confusion": confusion_chart(predictions.confusion_KK(), taken.card.classes),
             "reliability": reliability_chart(bins),
         },
         history=history,
-        classes=predictions.per_class(),
+        class_names=taken.card.classes,
+        classes=[row for row in predictions.per_class() if row[0] in shown_classes(predictions.confusion_KK())],
         bins=bins,
         mistakes=mistakes,
         description=describe(taken.card.network, taken.model),

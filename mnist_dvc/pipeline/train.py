@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, astuple
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
@@ -105,7 +105,7 @@ def _publish(done: Trained, params: Params, paths: Paths) -> list[Path]:
         raw_model_state=done.finished.raw_model_state,
         optimizer_state=done.finished.optimizer_state,
         history=history,
-        about=asdict(done.card) | {"params": params.model_dump(include={"model", "train"})},
+        about=done.card.told() | {"params": params.model_dump(include={"model", "train"})},
     )
     tracked = {
         paths.model: weights_bytes(state, done.card),

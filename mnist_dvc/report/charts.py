@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
@@ -12,6 +12,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 from scipy.stats import binomtest
 
+from mnist_dvc.report.classes import answer_names, shortened, shown_classes
 from mnist_dvc.report.svg import INK, MUTED, RIGHT, STYLE, TRAINING, VALIDATION, WRONG, svg_text
 from mnist_dvc.report.text import per_cent
 
@@ -148,14 +149,16 @@ def _touched(axes: Axes, left: float, right: float, gid: str) -> None:
 
 
 @mpl.rc_context(STYLE)
-def confusion_chart(confusion_KK: NDArray[np.int64]) -> str:
+def confusion_chart(confusion_KK: NDArray[np.int64], classes: Sequence[str] = ()) -> str:
     """The confusion matrix with its counts; strength of colour shows the mistakes, or the diagonal would drown them.
 
     Args:
-        confusion_KK: counts, row actual, column predicted.
+        confusion_KK: counts, row actual, column predicted; classes without any are left out.
+        classes: their names, none where they are digits.
     """
-    classes = len(confusion_KK)
-    wrong_KK = confusion_KK * (1 - np.eye(classes, dtype=np.int64))
+    shown = shown_classes(confusion_KK)
+    confusion_KK, names = confusion_KK[np.ix_(shown, shown)], [answer_names(classes)[label] for label in shown]
+    wrong_KK = confusion_KK * (1 - np.eye(len(shown), dtype=np.int64))
     most = max(1, int(wrong_KK.max()))
     figure = Figure(figsize=(4.6, 4.4), layout="constrained")
     axes = figure.subplots()
@@ -166,12 +169,16 @@ def confusion_chart(confusion_KK: NDArray[np.int64]) -> str:
         cell = Rectangle((predicted - 0.47, actual - 0.47), 0.94, 0.94, gid=gid, linewidth=0)
         cell.set(facecolor=RIGHT if right else WRONG, alpha=strength)
         axes.add_patch(cell)
-        told[gid] = f"actual {actual}, read as {predicted}: {_images(int(count))}"
+        told[gid] = f"actual {names[actual]}, read as {names[predicted]}: {_images(int(count))}"
         if count:
             weight = "bold" if right else "normal"
             axes.text(predicted, actual, str(count), ha="center", va="center", fontweight=weight, fontsize=9)
-    axes.set(xlim=(-0.5, classes - 0.5), ylim=(classes - 0.5, -0.5), aspect="equal")
-    axes.set(xlabel="predicted", ylabel="actual", xticks=range(classes), yticks=range(classes))
+    axes.set(xlim=(-0.5, len(shown) - 0.5), ylim=(len(shown) - 0.5, -0.5), aspect="equal")
+    axes.set(xlabel="predicted", ylabel="actual")
+    labels = [shortened(name) for name in names]
+    slanted: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if classes else {}
+    axes.set_xticks(range(len(shown)), labels, parse_math=False, **slanted)
+    axes.set_yticks(range(len(shown)), labels, parse_math=False)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     images, wrong = int(confusion_KK.sum()), int(wrong_KK.sum())

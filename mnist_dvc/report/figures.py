@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from mnist_dvc.report.classes import answer_names, shortened, shown_classes
 from mnist_dvc.report.png import png_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy as np
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
@@ -58,17 +59,24 @@ def _curve(axes: Axes, history: Mapping[str, Sequence[float]], what: str) -> Non
     axes.legend()
 
 
-def confusion_figure(confusion_KK: NDArray[np.int64]) -> bytes:
-    """The confusion matrix with its counts; colour shows the mistakes only, or the diagonal would drown them."""
-    classes = len(confusion_KK)
+def confusion_figure(confusion_KK: NDArray[np.int64], classes: Sequence[str] = ()) -> bytes:
+    """The confusion matrix with its counts; colour shows the mistakes only, or the diagonal would drown them.
+
+    Args:
+        confusion_KK: counts, row actual, column predicted; classes without any are left out.
+        classes: their names, none where they are digits.
+    """
+    shown, names = shown_classes(confusion_KK), answer_names(classes)
+    confusion_KK = confusion_KK[np.ix_(shown, shown)]
+    labels = [shortened(names[label]) for label in shown]
     mistakes_KK = confusion_KK.copy()
-    mistakes_KK[range(classes), range(classes)] = 0
+    mistakes_KK[range(len(shown)), range(len(shown))] = 0
     figure = Figure(figsize=(6.4, 6), layout="constrained")
     axes = figure.subplots()
     axes.imshow(mistakes_KK, cmap="Oranges", vmin=0, vmax=max(1, int(mistakes_KK.max())))
     darkest = mistakes_KK.max() / 2
-    for actual in range(classes):
-        for predicted in range(classes):
+    for actual in range(len(shown)):
+        for predicted in range(len(shown)):
             count = confusion_KK[actual, predicted]
             right = actual == predicted
             axes.text(
@@ -86,20 +94,25 @@ def confusion_figure(confusion_KK: NDArray[np.int64]) -> bytes:
         title=f"{wrong} mistakes in {images:,} test images",
         xlabel="predicted",
         ylabel="actual",
-        xticks=range(classes),
-        yticks=range(classes),
     )
+    slanted: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if classes else {}
+    axes.set_xticks(range(len(shown)), labels, parse_math=False, **slanted)
+    axes.set_yticks(range(len(shown)), labels, parse_math=False)
     return png_bytes(figure)
 
 
-def mistakes_figure(images_NHW: NDArray[np.uint8], predictions: Predictions, count: int) -> bytes:
+def mistakes_figure(
+    images_NHW: NDArray[np.uint8], predictions: Predictions, count: int, classes: Sequence[str] = ()
+) -> bytes:
     """The ``count`` most confident mistakes with their position, label and answer.
 
     Args:
         images_NHW: the evaluated images, 0 background to 255 ink.
         predictions: what was said of them, in the same order.
         count: at most so many; an evaluation without mistakes says so in the picture.
+        classes: names of the classes, none where they are digits.
     """
+    names = [shortened(name) for name in answer_names(classes)]
     worst_M = predictions.worst_mistakes(count)
     columns = max(1, min(5, len(worst_M)))
     rows = max(1, -(-len(worst_M) // columns))
@@ -109,7 +122,8 @@ def mistakes_figure(images_NHW: NDArray[np.uint8], predictions: Predictions, cou
         axes.axis("off")
     for axes, position in zip(figure.axes, worst_M, strict=False):
         axes.imshow(images_NHW[position], cmap="gray_r", vmin=0, vmax=255)
-        label, answer = predictions.labels_N[position], predictions.predicted_N[position]
+        label, answer = names[predictions.labels_N[position]], names[predictions.predicted_N[position]]
         confidence = predictions.confidence_N[position]
-        axes.set_title(f"#{position}: {label}\nread as {answer} ({100 * confidence:.0f} %)", fontsize=8)
+        told = f"#{position}: {label}\nread as {answer} ({100 * confidence:.0f} %)"
+        axes.set_title(told, fontsize=8, parse_math=False)
     return png_bytes(figure)

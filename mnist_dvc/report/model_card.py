@@ -23,6 +23,18 @@ __all__ = ["TEMPLATE", "Facts", "Scores", "model_card"]
 TEMPLATE = Path(__file__).parent / "model_card.md.j2"
 
 
+SOURCES = {
+    "fashion": "Fashion-MNIST (Xiao, Rasul and Vollgraf, https://arxiv.org/abs/1708.07747): articles of clothing",
+    "kmnist": "KMNIST (Clanuwat and others, https://arxiv.org/abs/1812.01718): old Japanese cursive letters",
+    "emnist-digits": "EMNIST's digits (Cohen and others, https://arxiv.org/abs/1702.05373): digits of more writers",
+    "qmnist": "QMNIST (Yadav and Bottou, https://arxiv.org/abs/1905.10498): MNIST made anew from its scans",
+}
+"""The data sets beside MNIST that are known by name."""
+OF_MNIST = ("mnist", "mnist-5k")
+HUB_NAMES = {"fashion": "fashion_mnist", "mnist-5k": "mnist"}
+"""What hubs call a data set that has another name here."""
+
+
 class Scores(BaseModel):
     """What the card repeats of the metrics of ``evaluate``; the fields mean what they mean there."""
 
@@ -71,23 +83,27 @@ def model_card(facts: Facts) -> bytes:
     )
     environment.filters |= {"per_cent": per_cent, "thousands": "{:,}".format}
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(front_matter=_front_matter(facts), facts=facts).encode()
+    return template.render(
+        front_matter=_front_matter(facts), facts=facts, sources=SOURCES, is_mnist=facts.card.dataset in OF_MNIST
+    ).encode()
 
 
 def _front_matter(facts: Facts) -> str:
-    """What a hub files the model under; both data sets of ours are images of MNIST."""
+    """What a hub files the model under; the sample is images of MNIST."""
+    dataset = HUB_NAMES.get(facts.card.dataset, facts.card.dataset)
+    subject = ["mnist", "handwritten-digits"] if facts.card.dataset in OF_MNIST else [dataset]
     score = {"type": "accuracy", "name": "Accuracy", "value": facts.scores.accuracy}
     result = {
         "task": {"type": "image-classification", "name": "Image Classification"},
-        "dataset": {"type": "mnist", "name": facts.card.dataset, "split": "test"},
+        "dataset": {"type": dataset, "name": facts.card.dataset, "split": "test"},
         "metrics": [score],
     }
     told = {
         "license": "apache-2.0",
         "library_name": "onnx",
         "pipeline_tag": "image-classification",
-        "tags": ["mnist", "handwritten-digits", "onnx", "safetensors", "pytorch"],
-        "datasets": ["mnist"],
+        "tags": [*subject, "onnx", "safetensors", "pytorch"],
+        "datasets": [dataset],
         "metrics": ["accuracy"],
         "model-index": [{"name": f"mnist-dvc-{facts.card.network}", "results": [result]}],
     }

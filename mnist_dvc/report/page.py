@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from mnist_dvc.description import BUDGET
+from mnist_dvc.report.classes import answer_names
 from mnist_dvc.report.text import per_cent
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ TEMPLATES = tuple(FOLDER / name for name in ("report.css", "report.html", "table
 """All that the page is made with."""
 MNIST = "mnist"
 """The data set that a reader takes for granted; the page warns of any other."""
+SAMPLE = "mnist-5k"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +55,12 @@ class Page:
     """The columns of history.csv by name; those of a validation that did not take place are absent."""
     classes: Sequence[tuple[int, float, float, float, int]]
     """Class, precision, recall, F1, images of it."""
+    class_names: Sequence[str] = ()
+    """None where the classes are digits."""
     bins: Sequence[Any]
     """Of the reliability diagram: ``low``, ``high``, ``images``, ``confidence``, ``accuracy`` and its interval."""
     mistakes: Sequence[Mistake]
-    """All of them, in the order in which they are shown."""
+    """All of them or the most confident, in the order in which they are shown."""
     description: Description
     recipe: Sequence[tuple[str, object, str]]
     """Dotted key, value, meaning."""
@@ -84,7 +88,8 @@ def page_bytes(page: Page) -> bytes:
         "shape": lambda shape: " \N{MULTIPLICATION SIGN} ".join(map(str, shape)),
     }
     template = environment.get_template("report.html")
-    return template.render(page=page, budget=BUDGET, is_mnist=page.dataset == MNIST).encode()
+    told = {"budget": BUDGET, "names": answer_names(page.class_names)}
+    return template.render(page=page, **told, is_mnist=page.dataset == MNIST, is_sample=page.dataset == SAMPLE).encode()
 
 
 def _coded(words: str) -> Markup:

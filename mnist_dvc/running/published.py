@@ -89,3 +89,6 @@ def _refuse_other_data(card: Card, prepared: Prepared, where: Path) -> None:
             got=f"{card.dataset} ({card.data_digest[:12]})",
             expected=f"the prepared {prepared.dataset} ({prepared.digest[:12]}); run `train` again",
         )
+    if card.classes != prepared.classes:
+        expected = f"{', '.join(prepared.classes) or 'the digits'}, as prepared; run `train` again"
+        raise ArtifactError(where, "classes", got=", ".join(card.classes) or "the digits", expected=expected)

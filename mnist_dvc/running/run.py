@@ -190,6 +190,7 @@ def _card(params: Params, job: Job, digits: Prepared, inputs: Inputs) -> Card:
         dataset=digits.dataset,
         data_digest=digits.digest,
         provenance=dict(inputs.machine),
+        classes=digits.classes,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -73,7 +72,7 @@ def _files(network: str, path: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
         released_onnx(network).name: onnx_bytes(model, OPSET, properties_of(card, sha256(weights))),
         released_description(network).name: json_bytes(description_json(describe(network, model))),
     }
-    return files, asdict(card)
+    return files, card.told()
 
 
 class _Summary(BaseModel):

@@ -99,7 +99,7 @@ def read_checkpoint(path: Path) -> tuple[nn.Module, Card]:
     try:
         told = _unpickled(content)
         schema, about, state = told["schema"], told["about"], told["model_state_dict"]
-        card = Card(**{field.name: about[field.name] for field in fields(Card)})
+        card = Card(**{field.name: about[field.name] for field in fields(Card) if field.name in about})
         state = dict(state.items())
     except Exception as error:  # the unpickler of untrusted bytes raises what it likes; there is no second try
         got = f"damage ({type(error).__name__})"

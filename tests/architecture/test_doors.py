@@ -104,7 +104,7 @@ DOORS: dict[str, tuple[Callable[[str], list[str]], set[str], str]] = {
         {"onnx.py", "serving.py"},
         "from torch.onnx import export",
     ),
-    "torchvision": (uses("torchvision"), {"data/sources.py"}, "from torchvision.datasets import MNIST"),
+    "torchvision": (uses("torchvision"), {"data/downloads.py"}, "from torchvision.datasets import MNIST"),
     "DVC": (uses("dvc"), set(), "import dvc.api"),
     "YAML": (uses("ruamel", "yaml"), {"yaml.py", "report/model_card.py"}, "import yaml"),
     "generators": (

@@ -234,7 +234,7 @@ def test_link_to_a_file_is_followed(tmp_path: Path) -> None:
     [
         (labels((3, 10)), "largest label: got 10, expected at most 9"),
         (labels((3, 255)), "largest label: got 255"),
-        (idx_bytes(TRAIN.labels_N // 2), "classes present: got [0, 1, 2, 3, 4], expected 0 to 9"),
+        (idx_bytes(TRAIN.labels_N // 10), "classes present: got [0], expected at least 2"),
         (idx_bytes(TRAIN.labels_N[1:]), "number of labels: got 29, expected 30, as images"),
         (idx_bytes(TRAIN.labels_N[:0]), "number of labels: got 0"),
     ],

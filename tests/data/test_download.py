@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import gzip
 import hashlib
-import http.server
 import itertools
 import os
 import signal
@@ -18,9 +17,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 import torchvision.datasets
-from helpers import ROOT, idx_folder
+from helpers import ROOT, idx_folder, no_pictures
+from mirrors import Handler, Mirror, well
 
-from mnist_dvc.data import sources
+from mnist_dvc.data import downloads, sources
 from mnist_dvc.data.sources import read_digits, read_folder
 from mnist_dvc.errors import DataError, DownloadError
 
@@ -31,58 +31,6 @@ if TYPE_CHECKING:
     from mnist_dvc.data.splits import RawDigits
 
 FIRST = "train-images-idx3-ubyte.gz"
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    """Answers as its server's ``answer`` says, which gets the bytes that were asked for."""
-
-    server: Mirror
-
-    def do_GET(self) -> None:
-        """Count the request and answer it."""
-        self.server.requests.append(self.path)
-        try:
-            self.server.answer(self, self.server.files.get(self.path.lstrip("/"), b""))
-        except OSError:  # the reader has hung up
-            self.close_connection = True
-
-    def head(self, status: int = 200, **headers: object) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), str(value))
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Stay silent."""
-
-
-class Mirror(http.server.ThreadingHTTPServer):
-    """A local mirror of small files; ``released`` is set when the test is over."""
-
-    daemon_threads = True
-
-    def __init__(self, files: dict[str, bytes]) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files = files
-        self.answer: Callable[[Handler, bytes], None] = well
-        self.requests: list[str] = []
-        self.released = threading.Event()
-        self.reached = threading.Event()
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/"
-
-    def close(self) -> None:
-        self.released.set()
-        self.shutdown()
-        self.server_close()
-
-
-def well(handler: Handler, content: bytes) -> None:
-    handler.head(Content_Length=len(content))
-    handler.wfile.write(content)
 
 
 def silent(handler: Handler, content: bytes) -> None:
@@ -255,9 +203,9 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     ]
     monkeypatch.setattr(torchvision.datasets.MNIST, "resources", resources)
     monkeypatch.setattr(sources, "read_folder", functools.partial(read_folder, files=wanted))
-    monkeypatch.setattr(sources, "STALLED_AFTER_S", 0.2)
-    monkeypatch.setattr(sources, "LARGEST_DOWNLOAD", 40_000)
-    monkeypatch.setattr(sources, "CHUNK", 1000)
+    monkeypatch.setattr(downloads, "STALLED_AFTER_S", 0.2)
+    monkeypatch.setattr(downloads, "LARGEST_DOWNLOAD", 40_000)
+    monkeypatch.setattr(downloads, "CHUNK", 1000)
     yield mirrors
     for mirror in started:
         mirror.close()
@@ -266,7 +214,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 def ask(source: str, root: Path) -> tuple[RawDigits, list[str]]:
     said: list[str] = []
     root.mkdir(exist_ok=True)
-    return read_digits(source, root, environment={}, say=said.append), said
+    return read_digits(source, root, environment={}, say=said.append, pictures=no_pictures), said
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -306,8 +254,8 @@ def test_drip_that_never_ends_is_given_up(
 ) -> None:
     """By a clock that jumps, instead of waiting: there is always a next byte in time, and never the last."""
     start(endless)
-    monkeypatch.setattr(sources, "LARGEST_DOWNLOAD", 10**9)
-    monkeypatch.setattr("mnist_dvc.data.sources.time.monotonic", itertools.count(step=100).__next__)
+    monkeypatch.setattr(downloads, "LARGEST_DOWNLOAD", 10**9)
+    monkeypatch.setattr("mnist_dvc.data.downloads.time.monotonic", itertools.count(step=100).__next__)
     with pytest.raises(DownloadError, match="not done after 600 s"):
         ask("mnist", tmp_path / "repository")
 
@@ -340,8 +288,8 @@ def test_timeout_of_urllib_ends_neither_a_look_up_nor_a_head_that_drips(
     (mirror,) = start(dripping_head)
     if fault == "name":
         looked_up_for_ever(mirror, monkeypatch)
-    monkeypatch.setattr(sources, "STALLED_AFTER_S", 0.1)
-    pump = threading.Thread(target=sources._pump, args=(mirror.url, SimpleQueue()), daemon=True)
+    monkeypatch.setattr(downloads, "STALLED_AFTER_S", 0.1)
+    pump = threading.Thread(target=downloads._pump, args=(mirror.url, SimpleQueue(), 1000), daemon=True)
     pump.start()
     pump.join(1.0)
     assert pump.is_alive()
@@ -406,14 +354,14 @@ def test_other_run_that_was_faster_is_no_error(
 ) -> None:
     start(well)
     root = tmp_path / "repository"
-    fetch = sources._fetch
+    fetch = downloads._fetch
 
-    def slow(name: str, md5: str, mirrors: list[str]) -> bytes:
-        if name == FIRST:
-            idx_folder(root / "data/raw/MNIST/raw")
-        return fetch(name, md5, mirrors)
+    def slow(dataset: str, resource: downloads.Resource, path: Path) -> None:
+        if resource.name == FIRST:
+            idx_folder(root / "data/raw/MNIST/raw", packed=True)
+        fetch(dataset, resource, path)
 
-    monkeypatch.setattr(sources, "_fetch", slow)
+    monkeypatch.setattr(downloads, "_fetch", slow)
     assert len(ask("mnist", root)[0].pool) == 30
     assert [path.name for path in (root / "data/raw").iterdir()] == ["MNIST"]
 
@@ -450,7 +398,7 @@ import torchvision.datasets
 from pathlib import Path
 from mnist_dvc.data.sources import read_digits
 torchvision.datasets.MNIST.mirrors = [sys.argv[1]]
-read_digits("mnist", Path(sys.argv[2]), environment={}, say=print)
+read_digits("mnist", Path(sys.argv[2]), environment={}, say=print, pictures=iter)
 """
 
 
@@ -464,7 +412,7 @@ def test_kill_in_the_middle_leaves_nothing_that_looks_like_data(
     assert mirror.reached.wait(60)
     child.kill()
     assert child.wait() == -signal.SIGKILL
-    assert not list(root.rglob("*ubyte*"))
+    assert not list(root.rglob("train-*"))
     mirror.answer = well
     assert len(ask("mnist", root)[0].pool) == 30
     assert os.listdir(root / "data/raw") == ["MNIST"]  # noqa: PTH208  (names only)

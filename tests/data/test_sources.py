@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torchvision.datasets
-from helpers import ROOT, blobs, idx_bytes, idx_folder
+from helpers import ROOT, blobs, idx_bytes, idx_folder, no_pictures
 
 from mnist_dvc.data import sources
 from mnist_dvc.data.sources import DATA_VARIABLE, MNIST_FILES, read_digits, read_folder, read_sample
@@ -37,7 +37,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[sources.IdxFi
 def ask(source: str, root: Path, **environment: str) -> tuple[RawDigits, list[str]]:
     said: list[str] = []
     root.mkdir(parents=True, exist_ok=True)
-    return read_digits(source, root, environment=environment, say=said.append), said
+    return read_digits(source, root, environment=environment, say=said.append, pictures=no_pictures), said
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzipped"])

@@ -31,11 +31,12 @@ def test_sample_splits_into_4000_500_500(tmp_path: Path, capsys: pytest.CaptureF
     assert "Prepared mnist-5k: 4,000 train, 500 validation, 500 test" in capsys.readouterr().out
 
 
-def test_folder_becomes_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folder_with_the_published_files_becomes_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = idx_folder(tmp_path / "tiny")
+    monkeypatch.setattr(sources, "MNIST_FILES", files)
     monkeypatch.setattr(sources, "read_folder", functools.partial(read_folder, files=files))
     prepared = run(tmp_path, "tiny", validation=10)
-    assert prepared.dataset == "mnist"
+    assert (prepared.dataset, prepared.classes) == ("mnist", ())
     assert [len(prepared.read(name)) for name in ("train", "validation", "test")] == [20, 10, 20]
 
 

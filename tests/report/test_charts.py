@@ -79,7 +79,7 @@ def test_perfect_training_can_be_drawn() -> None:
 
 def test_each_cell_tells_its_images() -> None:
     told = titles(confusion_chart(FEW.confusion_KK()))
-    assert len(told) == 100
+    assert len(told) == 9  # 3, 5 and 7 are all that was there or was answered
     assert [words for words in told if not words.endswith(": 0 images")] == [
         "actual 3, read as 3: 1 image",
         "actual 3, read as 5: 1 image",

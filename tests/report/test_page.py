@@ -53,6 +53,14 @@ def test_mistakes_are_counted(count: int, heading: str) -> None:
     assert ("1 error." if count == 1 else "3 errors.") in words(page)
 
 
+def test_page_that_shows_some_of_the_mistakes_says_so() -> None:
+    mistakes = [Mistake(index=number, actual=1, predicted=7, confidence=0.9, png=b"png") for number in range(3)]
+    page = shown(replace(PLAIN, mistakes=mistakes, result=RESULT | {"errors": 40}))
+    assert [element.text for element in elements(page) if element.attributes.get("id") == "mistakes"] == [
+        "3 of 40 mistakes"
+    ]
+
+
 def test_names_stay_names() -> None:
     """A model file may come from anyone, and says what its network and data are called."""
     hostile = '"><script src=//example.com/x.js></script><img src=x onerror=1>'
