@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image, ImageDraw
 from pictures import KINDS, NONE, PLAIN, SEVERAL, Drawn, draw
+from PIL import Image, ImageDraw
 
 import mnist_dvc
 from mnist_dvc.errors import ImageError
@@ -20,28 +21,29 @@ CELL, THUMB, SEEN, COLUMNS = (236, 150), 120, 84, 5
 HEAD = """\
 # Pictures
 
-What `predict` and `demo` make of people's own pictures. The network reads 28 × 28 pixels as MNIST's makers prepared them: one digit, light on
-dark, 20 pixels high, its centre of mass in the middle. A picture is brought to that form so:
+What `predict` and `demo` make of people's own pictures. The network reads 28 by 28 pixels as MNIST's makers prepared
+them: one digit, light on dark, 20 pixels high, its centre of mass in the middle. A picture is brought to that form so:
 
-1. **Decoded within bounds**: PNG, JPEG, BMP, GIF, WebP or PGM, at most 16 MiB and 50,331,648 pixels, 8,192 on a side. A
-   large JPEG is decoded at a fraction of its size, any other is reduced to about a thousand pixels.
-2. **Ink and ground**: luminance, or the direction of colour that tells ink from paper where luminance does not. On an even ground ink
-   is what differs from the level of the border. Where light is uneven or the border shows a desk, it is what is
-   narrower than a third of the picture and stands out from its surroundings (Otsu's threshold), dark and light ink both
-   tried; the one with sharp edges all round is taken.
-3. **Pieces**: lines that span a side, frames, grains, neighbours that the border cuts and the page's edge are dropped, halves of a broken
-   digit joined. A picture of at most 32 pixels is taken for a digit of MNIST and loses nothing.
-4. **Scaled and centred** as MNIST's makers did; strokes that are thinner than a pixel of the result are thickened.
+1. **Decoded within bounds**: PNG, JPEG, BMP, GIF, WebP or PGM, at most 16 MiB and 50,331,648 pixels, 8,192 on a side.
+   A large JPEG is decoded at a fraction of its size, any other is reduced to a thousand pixels or two.
+2. **Ink and ground**: luminance, or the direction of colour that tells ink from paper where luminance does not. On an
+   even ground ink is what differs from the level of the border. Where light is uneven, or the border is a desk, ink is
+   what is narrower than a third of the picture and stands out from its surroundings by Otsu's threshold; dark and light
+   ink are both tried, and the one with sharp edges all round is taken.
+3. **Pieces**: lines that span a side, frames, grains, neighbours that the border cuts and the page's edge are dropped,
+   halves of a broken digit joined. A picture of at most 32 pixels is taken for a digit of MNIST and loses no speck.
+4. **Scaled and centred** as MNIST's makers did; strokes thinner than a pixel of the result are made thicker before.
 
-Several digits are refused by `predict` in words, digits that touch are taken for one. Blank paper is refused.
+Several digits are refused as one, digits that touch are taken for one, blank paper is refused.
 
 ![Of every kind a picture, what the network saw, and the answer](pictures.png)
 
 ## Right answers
 
-{counts} pictures a kind, drawn by [tests/pictures.py](../tests/pictures.py) from training digits on synthetic paper, answered by the
-released network `{best}`. Right is the digit; of blank paper and of several digits, a refusal. `python tests/pictures_table.py` writes
-this page.
+{counts} of each kind, drawn by
+[tests/pictures.py](../tests/pictures.py) from training digits on synthetic paper, answered by the released network
+`{best}`. Right is the digit; of blank paper and of several digits, a refusal.
+`python tests/pictures_table.py` measures them and writes this page.
 
 | kind | pictures | right | |
 |---|---|---|---|
@@ -49,9 +51,11 @@ this page.
 TAIL = """
 ## What is beyond it
 
-- Digits that touch, and a digit that touches the frame around it.
-- A `1` with a long hook, a barred `7` and a `9` with a curl, as Europeans write: the network takes them for other digits; MNIST hardly has them.
-- A photo in which the digit is less than a fiftieth of the longer side.
+- Digits that touch each other, and a digit that touches the frame around it.
+- A `1` with a long hook and a `9` with a curl, as Europeans write them: the network takes them for a 7 and a 5, since
+  MNIST hardly has them.
+- A four whose two strokes lie apart: it is taken for two digits.
+- A digit of less than a fiftieth of the picture's longer side.
 """
 
 
@@ -59,7 +63,7 @@ class Measured(NamedTuple):
     """What became of the pictures of a kind: how many, how many were right, how many were read digit for digit."""
 
     kind: str
-    count: int
+    pictures: int
     right: int
     read: int
 
@@ -101,8 +105,8 @@ def row(one: Measured) -> str:
     """The line of a kind in the table."""
     note = "plain" if one.kind in PLAIN else "to be refused" if one.kind in NONE else ""
     if one.kind in SEVERAL:
-        note = f"refused as one digit; all read in order: {one.read / one.count:.0%}"
-    return f"| {one.kind} | {one.count} | {one.right / one.count:.1%} | {note} |"
+        note = f"refused as one digit; all read in order: {one.read / one.pictures:.0%}"
+    return f"| {one.kind} | {one.pictures} | {one.right / one.pictures:.1%} | {note} |"
 
 
 def gallery(classifier: mnist_dvc.Classifier) -> Image.Image:
@@ -123,9 +127,14 @@ def gallery(classifier: mnist_dvc.Classifier) -> Image.Image:
         except ImageError:
             pass
         pen.text((left + 4, top + 3), kind, fill="#20242c")
+<<<<<<< HEAD
         pen.text(
             (left + THUMB + 12, top + 22 + SEEN), told if told.isdigit() else "refused", fill="#20242c", font_size=15
         )
+=======
+        shown = told if told.isdigit() else "refused"
+        pen.text((left + THUMB + 12, top + 22 + SEEN), shown, fill="#20242c", font_size=15)
+>>>>>>> issue13-pictures
     return sheet
 
 
@@ -142,7 +151,7 @@ def thumb(content: bytes) -> Image.Image:
 
 def page(results: list[Measured]) -> str:
     """docs/pictures.md."""
-    counts = f"{COUNT} ({PLAIN_COUNT} of the plain ones)"
+    counts = f"{COUNT} pictures, {PLAIN_COUNT} of the plain ones,"
     head = HEAD.format(counts=counts, best=mnist_dvc.classifier.BEST)
     return head + "\n".join(row(one) for one in results) + "\n" + TAIL
 
@@ -154,7 +163,8 @@ def main() -> None:
     results = []
     for kind in KINDS:
         results.append(measured(classifier, kind, PLAIN_COUNT if kind in PLAIN else COUNT, SEED))
-        print(row(results[-1]), flush=True)
+        sys.stdout.write(f"{row(results[-1])}\n")
+        sys.stdout.flush()
     (DOCS / "pictures.md").write_text(page(results), encoding="utf-8")
 
 

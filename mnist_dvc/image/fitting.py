@@ -44,7 +44,8 @@ def _thickened(ink_HW: NDArray[np.float32]) -> NDArray[np.float32]:
     if width >= THINNEST * longer:
         return ink_HW
     reach = math.ceil((wanted - width) / 2)
-    return ndimage.maximum_filter(np.pad(ink_HW, reach), size=2 * reach + 1)
+    thick_HW: NDArray[np.float32] = ndimage.maximum_filter(np.pad(ink_HW, reach), size=2 * reach + 1)
+    return thick_HW
 
 
 def _scaled(ink_HW: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""What of a picture is ground and what stands out from it: paper, desk, light and shadow on the one hand, ink on the other."""
+"""What of a picture is ground, that is paper, desk, light and shadow, and what stands out from it as ink."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ import numpy as np
 from scipy import ndimage
 
 if TYPE_CHECKING:
+    from typing import TypeVar
+
     from numpy.typing import NDArray
 
     from mnist_dvc.image.decode import Raster
 
+    T = TypeVar("T", bound=np.generic)
+
 __all__ = ["LEAST_CONTRAST", "Ground", "Ink", "above_background", "filled", "grounded"]
 
-SMALL = 32
+FILLED_SIDE = 32
+"""Pixels: on pictures with no longer side, hollows of digits are no sign of paper."""
 TINY = 16
 """Pixels: on a side no longer, a digit may cover most of the border, and only the corners are ground."""
 UNEVEN_SIDE = 64
@@ -28,6 +33,7 @@ DEVIATION_OF_MEDIAN = 1.4826
 SLAB = 0.4
 """Of the shorter side: what is thicker is no stroke, but paper, a desk or a bar."""
 MOST = 0.5
+"""Share of a picture that ink covers at most."""
 BROADEST = 0.33
 """Of the shorter side: what is narrower is taken for ink where the ground is uneven."""
 UNEVEN = 0.1
@@ -56,8 +62,10 @@ SAMPLE = 2**16
 
 @dataclass(frozen=True, slots=True)
 class Ink:
-    """What stands out from the ground: ``ink_HW`` (H, W) float32 is how far, 0 to 255; ``noise`` is how much of that
-    the ground itself reaches; ``inverted`` tells that it is dark on light; ``uneven`` that the ground was no one level.
+    """What stands out from the ground.
+
+    ``ink_HW`` (H, W) float32 is how far it does, 0 to 255; ``noise`` how much of that the ground itself reaches;
+    ``inverted`` tells that it is dark on light; ``uneven`` that the ground has no one level.
     """
 
     ink_HW: NDArray[np.float32]
@@ -68,8 +76,9 @@ class Ink:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """A picture's ``grey_HW`` and the ink on it if its ground is of one level, whether it is ``even``, and whether the
-    ink may as well be of the other polarity, or of another level in each place.
+    """A picture's levels ``grey_HW`` (H, W) float32, and the ink on it if its ground is of one level, ``plain``.
+
+    ``even`` tells whether it is; ``doubtful``, that ink may as well be of the other polarity.
     """
 
     grey_HW: NDArray[np.float32]
@@ -106,8 +115,9 @@ def _telling(raster: Raster) -> NDArray[np.float32]:
     other, usual = (float(d_C @ spread_CC @ d_C) for d_C in (direction_C, LUMINANCE))
     if other <= COLOURED**2 * usual:
         return raster.grey_HW
-    telling_HW = colour_HWC.astype(np.float32) @ direction_C
-    return telling_HW - telling_HW.min()
+    telling_HW: NDArray[np.float32] = colour_HWC.astype(np.float32) @ direction_C
+    telling_HW -= telling_HW.min()
+    return telling_HW
 
 
 def _levelled(grey_HW: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -134,7 +144,7 @@ def _ground(grey_HW: NDArray[np.float32]) -> tuple[float, float]:
     return level, NOISE_DEVIATIONS * deviation
 
 
-def _border(grey_HW: NDArray[Number]) -> NDArray[Number]:
+def _border(grey_HW: NDArray[T]) -> NDArray[T]:
     return np.concatenate([grey_HW[0], grey_HW[-1], grey_HW[:, 0], grey_HW[:, -1]])
 
 
@@ -146,7 +156,7 @@ def _plain(grey_HW: NDArray[np.float32], level: float, noise: float, *, inverted
 def _is_paper(mask_HW: NDArray[np.bool_]) -> bool:
     """Whether what looks like ink covers most of the picture, or has room for a large square."""
     side = round(SLAB * min(mask_HW.shape))
-    whole_HW = filled(mask_HW) if max(mask_HW.shape) > SMALL else mask_HW
+    whole_HW = filled(mask_HW) if max(mask_HW.shape) > FILLED_SIDE else mask_HW
     return bool(mask_HW.mean() > MOST or ndimage.minimum_filter(whole_HW.astype(np.uint8), side, mode="constant").any())
 
 
@@ -156,7 +166,8 @@ def filled(mask_HW: NDArray[np.bool_]) -> NDArray[np.bool_]:
     outside_N = np.zeros(count + 1, bool)
     outside_N[_border(labels_HW)] = True
     outside_N[0] = False
-    return ~outside_N[labels_HW]
+    whole_HW: NDArray[np.bool_] = ~outside_N[labels_HW]
+    return whole_HW
 
 
 def _uneven(grey_HW: NDArray[np.float32], level: float, contrast: float, *, inverted: bool) -> bool:

@@ -40,7 +40,10 @@ def without_lines(mask_HW: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def without_hairs(mask_HW: NDArray[np.bool_], strong_HW: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-    """The mask (H, W) without what is much thinner than strokes, whose width the strong ink tells; None for thin ones."""
+    """The mask (H, W) without what is much thinner than strokes, whose width the strong ink tells.
+
+    None where they are too thin themselves to tell.
+    """
     strong_HW = strong_HW & mask_HW
     edge_HW = strong_HW & ~ndimage.binary_erosion(strong_HW)
     width = 2 * float(strong_HW.sum()) / max(1.0, float(edge_HW.sum()))
@@ -48,7 +51,8 @@ def without_hairs(mask_HW: NDArray[np.bool_], strong_HW: NDArray[np.bool_]) -> N
     if size < 2:  # noqa: PLR2004  (an opening by one pixel changes nothing)
         return None
     opened_HW = ndimage.binary_opening(mask_HW, np.ones((size, size), bool))
-    return mask_HW & ndimage.maximum_filter(opened_HW, 3)
+    bold_HW: NDArray[np.bool_] = mask_HW & ndimage.maximum_filter(opened_HW, 3)
+    return bold_HW
 
 
 def _across(mask_HW: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""Which pieces of the ink make up digits: not lines, frames, specks, neighbours cut by the border, nor the page's edge."""
+"""Which pieces of the ink make up digits: not frames, specks, neighbours cut by the border, nor the page's edge."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ SPANNING = 0.9
 INSIDE_PICTURE = 0.15
 """Of the picture's shorter side: a piece that the border does not cut and that is longer is a digit."""
 MOST_PIECES = 500
+"""The largest; a picture with more shows noise."""
 INNER = 0.1
 """Of the area of pieces at the border: a smaller one inside does not make them neighbours."""
 
@@ -49,22 +50,27 @@ class Box(NamedTuple):
 
     @property
     def height(self) -> int:
+        """Rows."""
         return self.bottom - self.top
 
     @property
     def width(self) -> int:
+        """Columns."""
         return self.right - self.left
 
     @property
     def longer(self) -> int:
+        """The height or the width."""
         return max(self.height, self.width)
 
     @property
     def area(self) -> int:
+        """Pixels inside."""
         return self.height * self.width
 
     @property
     def slices(self) -> tuple[slice, slice]:
+        """Of an array (H, W)."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
     def gap(self, other: Box) -> int:
@@ -72,12 +78,15 @@ class Box(NamedTuple):
         return max(self.gap_across(other), self.gap_down(other))
 
     def gap_across(self, other: Box) -> int:
+        """Columns between the two; negative where they overlap."""
         return max(self.left, other.left) - min(self.right, other.right)
 
     def gap_down(self, other: Box) -> int:
+        """Rows between the two; negative where they overlap."""
         return max(self.top, other.top) - min(self.bottom, other.bottom)
 
     def holds(self, other: Box) -> bool:
+        """Whether the other lies inside, touching no side."""
         return (
             self.top < other.top and self.left < other.left and self.bottom > other.bottom and self.right > other.right
         )
@@ -100,7 +109,8 @@ class Piece(NamedTuple):
 def found_digits(mask_HW: NDArray[np.bool_], *, page: bool) -> list[NDArray[np.bool_]]:
     """A mask (H, W) of each digit in a mask of ink, line by line and from left to right; none, where there is none.
 
-    A picture no larger than ``SMALL`` shows one digit; of its ink only what is cut by the border is dropped.
+    A picture no larger than ``SMALL`` shows one digit; of its ink only what is cut by the border is dropped. ``page``
+    tells that what reaches over a corner or along a side may be a digit, where there is nothing else.
     """
     small = max(mask_HW.shape) <= SMALL
     labels_HW, pieces = _labelled(mask_HW)

@@ -41,6 +41,7 @@ FILLED = 0.72
 HOLLOW = 0.2
 """Of the box that ink covers, unless it is a rim."""
 LEAST_SHARP = 0.7
+"""Share of ink's edge that is sharp; less is light."""
 SHARP = 0.3
 """Of the sharpest of its edges, that ink has all round."""
 FAINT = 0.15
