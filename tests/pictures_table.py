@@ -127,14 +127,8 @@ def gallery(classifier: mnist_dvc.Classifier) -> Image.Image:
         except ImageError:
             pass
         pen.text((left + 4, top + 3), kind, fill="#20242c")
-<<<<<<< HEAD
-        pen.text(
-            (left + THUMB + 12, top + 22 + SEEN), told if told.isdigit() else "refused", fill="#20242c", font_size=15
-        )
-=======
         shown = told if told.isdigit() else "refused"
         pen.text((left + THUMB + 12, top + 22 + SEEN), shown, fill="#20242c", font_size=15)
->>>>>>> issue13-pictures
     return sheet
 
 

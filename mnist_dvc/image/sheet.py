@@ -15,11 +15,12 @@ from mnist_dvc.data.arrays import SIDE
 from mnist_dvc.errors import ImageError, printable
 from mnist_dvc.files import check_writable, write_atomically
 from mnist_dvc.image.decode import upright
-from mnist_dvc.image.reading import Picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
+
+    from mnist_dvc.image.reading import Picture
 
     Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
