@@ -16,6 +16,7 @@ from mnist_dvc.errors import ArtifactError, DataError
 from mnist_dvc.image import parse_digits, parse_picture, read_digits, read_picture
 from mnist_dvc.image.memory import as_file, is_image
 from mnist_dvc.pretrained import RELEASED, released_onnx
+from mnist_dvc.report.classes import answer_names
 from mnist_dvc.serving import read_onnx
 
 if TYPE_CHECKING:
@@ -74,11 +75,12 @@ class Classifier:
     def __init__(self, logits: Logits, where: Path, classes: Sequence[str] = ()) -> None:
         """``logits`` takes images (N, 1, 28, 28), uint8 from 0 to 255, to (N, 10); ``where`` names it in messages.
 
-        ``classes`` are the names of the ten, where they are not digits.
+        ``classes`` are what those are called that are not digits.
         """
         self._logits = logits
         self._where = where
-        self.classes = tuple(classes)
+        self.classes = answer_names(classes) if classes else ()
+        """Names of the ten answers; none where they are digits."""
 
     @overload
     def classify(self, pictures: File) -> Answer: ...  # type: ignore[overload-overlap]  # a text is one path
@@ -253,7 +255,7 @@ def load(model: str | os.PathLike[str] = BEST) -> Classifier:
         expected = f"a model file, or a released network ({', '.join(RELEASED)}){hint}"
         raise ArtifactError(path, "model", got="no file", expected=expected)
     if path.suffix != ".onnx":
-        return Classifier(_logits_in_torch(path), path)
+        return _in_torch(path)
     network = read_onnx(path)
     classes = _classes(network.properties.get("classes"), path)
     return Classifier(lambda images_N1HW: network.logits(images_N1HW, BATCH), path, classes)
@@ -272,12 +274,12 @@ def _classes(listed: str | None, path: Path) -> tuple[str, ...]:
     except (ValueError, RecursionError):
         names = None
     if not isinstance(names, list) or len(names) > CLASSES or not all(isinstance(name, str) for name in names):
-        raise ArtifactError(path, "classes", got=listed, expected=f"a list of {CLASSES} names")
-    return tuple(names) + tuple(map(str, range(len(names), CLASSES)))
+        raise ArtifactError(path, "classes", got=listed, expected=f"a list of at most {CLASSES} names")
+    return tuple(names)
 
 
-def _logits_in_torch(path: Path) -> Logits:
-    """What answers a batch from a model file or a checkpoint; imports PyTorch, which takes seconds."""
+def _in_torch(path: Path) -> Classifier:
+    """The classifier in a model file or a checkpoint; imports PyTorch, which takes seconds."""
     import torch  # noqa: PLC0415
 
     from mnist_dvc.data.digits import normalise  # noqa: PLC0415
@@ -286,7 +288,7 @@ def _logits_in_torch(path: Path) -> Logits:
     from mnist_dvc.training.checkpoint import read_checkpoint  # noqa: PLC0415
 
     set_up(threads=1)
-    model, _ = (read_checkpoint if path.suffix in CHECKPOINTS else read_model)(path)
+    model, card = (read_checkpoint if path.suffix in CHECKPOINTS else read_model)(path)
     model.to(memory_format=torch.channels_last)
 
     @torch.no_grad()
@@ -295,4 +297,4 @@ def _logits_in_torch(path: Path) -> Logits:
         logits_NK: NDArray[np.float32] = model(normalise(torch.from_numpy(pixels_N1HW).div_(255.0))).numpy()
         return logits_NK
 
-    return logits
+    return Classifier(logits, path, card.classes)

@@ -11,6 +11,7 @@ import pytest
 from helpers import blobs, idx_bytes, params, raw_digits
 from pages import foreign, words
 
+from mnist_dvc.classifier import load
 from mnist_dvc.data.prepared import Prepared, write_prepared
 from mnist_dvc.data.splits import split
 from mnist_dvc.errors import ArtifactError
@@ -70,6 +71,15 @@ def test_manifest_metrics_and_model_files_say_which_data_set_and_which_classes(m
         assert (card.dataset, card.classes) == ("fruits", NAMES)
     properties = read_onnx(paths.onnx).properties
     assert (properties["dataset"], tuple(json.loads(properties["classes"]))) == ("fruits", NAMES)
+
+
+def test_every_kind_of_model_answers_with_the_names(made: Path) -> None:
+    paths = Paths(made)
+    for model in (paths.model, paths.checkpoint, paths.onnx):
+        classifier = load(model)
+        assert classifier.classes == (*NAMES, *map(str, range(3, 10)))
+        answer = classifier.classify(Prepared.open(paths.prepared).read("test").images_NHW[0])
+        assert answer.name == classifier.classes[answer.digit]
 
 
 def test_card_and_page_speak_of_these_classes_and_of_no_digits(made: Path) -> None:
