@@ -171,8 +171,7 @@ def thin(random: Random) -> Drawn:
     image_HW, label = picked(random)
     cover_HW = enlarged(image_HW, random.uniform(0.5, 0.75) * sheet.shape[0])
     sheet.shown, sheet.sources = [label], [image_HW]
-    # Smooth, or the steps of MNIST's pixels would give it spurs that no pen draws.
-    spine_HW = spine(ndimage.gaussian_filter(cover_HW, 0.02 * max(cover_HW.shape)) > 0.4)
+    spine_HW = spine(cover_HW > 0.5)
     wide_HW = ndimage.maximum_filter(spine_HW.astype(np.float32), int(random.integers(1, 3)))
     sheet.stamp(wide_HW)
     return sheet.drawn(encoded(sheet.levels()))
