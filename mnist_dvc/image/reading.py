@@ -136,7 +136,9 @@ def _found(raster: Raster, where: object) -> tuple[Ink, list[NDArray[np.bool_]]]
 
 
 def _is_cut(mask_HW: NDArray[np.bool_]) -> bool:
-    return bool(mask_HW[0].any() or mask_HW[-1].any() or mask_HW[:, 0].any() or mask_HW[:, -1].any())
+    """Whether the border cuts the ink, and it is no paper between black bars."""
+    at_border = mask_HW[0].any() or mask_HW[-1].any() or mask_HW[:, 0].any() or mask_HW[:, -1].any()
+    return bool(at_border and mask_HW.sum() <= FILLED * box_of(mask_HW).area)
 
 
 def _best(ink: Ink, raster: Raster) -> tuple[float, list[NDArray[np.bool_]]]:
