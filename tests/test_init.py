@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WRITTEN = {".gitignore", ".dvc/.gitignore", ".dvc/config", "params.yaml", "dvc.yaml"}
-COPIES = {"params.yaml": "params.yaml", "dvc.yaml": "dvc.yaml", "gitignore": ".gitignore"}
+COPIES = {"params.yaml": "params.yaml", "pipeline.yaml": "dvc.yaml", "gitignore": ".gitignore"}
 
 
 def parsed(text: str) -> Any:
@@ -42,6 +42,11 @@ def stale_copies(starter: Path) -> list[str]:
 def test_package_carries_the_files_of_the_repository() -> None:
     assert stale_copies(STARTER) == []
     assert files(STARTER).keys() == COPIES.keys()
+
+
+def test_package_is_no_pipeline_to_dvc() -> None:
+    """DVC takes a dvc.yaml in any folder for one more pipeline of the repository."""
+    assert not list(STARTER.rglob("dvc.yaml"))
 
 
 def test_a_stale_copy_is_seen(tmp_path: Path) -> None:
@@ -82,7 +87,7 @@ def test_comparison_of_the_pipelines_can_fail(tmp_path: Path, monkeypatch: pytes
     text = (
         (ROOT / "dvc.yaml").read_text(encoding="utf-8").replace("    params:\n      - data\n", "    params: [data]\n")
     )
-    monkeypatch.setattr(begin, "_text", lambda name: text if name == "dvc.yaml" else "\n\n")
+    monkeypatch.setattr(begin, "_text", lambda name: text if name == "pipeline.yaml" else "\n\n")
     init(tmp_path)
     made = parsed((tmp_path / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     assert made["prepare"] != expected(parsed(text))["stages"]["prepare"]

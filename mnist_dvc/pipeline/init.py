@@ -20,6 +20,8 @@ __all__ = ["code", "init"]
 PACKAGE = Path(__file__).parents[1]
 STARTER = PACKAGE / "starter"
 """The repository's own params.yaml, dvc.yaml and .gitignore, the same to the byte."""
+PIPELINE = "pipeline.yaml"
+"""The name of dvc.yaml there, lest DVC take it for a pipeline of the repository."""
 CODE = "code.json"
 HEAD = f"""\
 # The pipeline of mnist-dvc as it is installed, written by `mnist-dvc init`. The code is no file of this folder: `code`,
@@ -78,7 +80,7 @@ def code(paths: Paths) -> None:
         OSError: the file cannot be written.
     """
     with exclusive(paths.state, "mnist-dvc code"):
-        write_atomically(paths.root / CODE, json_bytes({"code": _digests(_text("dvc.yaml"))}))
+        write_atomically(paths.root / CODE, json_bytes({"code": _digests(_text(PIPELINE))}))
 
 
 def _files(folder: Path) -> dict[str, bytes]:
@@ -93,7 +95,7 @@ def _files(folder: Path) -> dict[str, bytes]:
         load_params(params)
     else:
         files[params.name] = _text(params.name)
-    files["dvc.yaml"] = _pipeline(_text("dvc.yaml"))
+    files["dvc.yaml"] = _pipeline(_text(PIPELINE))
     return {name: text.encode() for name, text in files.items()}
 
 
