@@ -79,7 +79,11 @@ def test_initialising_again_changes_nothing(project: Project) -> None:
 
 @pytest.mark.parametrize(
     ("file", "stages"),
-    [("report/page.py", ["code", "report"]), ("report/model_card.md.j2", ["code", "export"]), ("image.py", ["code"])],
+    [
+        ("report/page.py", ["code", "report"]),
+        ("report/model_card.md.j2", ["code", "export"]),
+        ("image/sheet.py", ["code"]),
+    ],
 )
 def test_another_version_of_the_package_runs_what_it_concerns(project: Project, file: str, stages: list[str]) -> None:
     path = project.package / file

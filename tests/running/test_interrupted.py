@@ -129,7 +129,7 @@ def test_signal_outside_the_training_ends_with_its_own_code_too(workspace: Paths
     script = (
         "import os, signal, sys, mnist_dvc.cli as cli\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell has its background jobs ignore it
-        f"cli.load_params = lambda _: os.kill(os.getpid(), signal.{number})\n"
+        f"cli.loaded_params = lambda *_: os.kill(os.getpid(), signal.{number})\n"
         "sys.argv = ['mnist-dvc', 'prepare']\n"
         "cli.main()"
     )
