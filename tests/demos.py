@@ -100,9 +100,11 @@ def requested(
         return Reply(response.status, {key.lower(): value for key, value in response.getheaders()}, response.read())
 
 
-def asked(port: int, content: bytes, headers: Mapping[str, str] = BYTES) -> tuple[int, Any]:
+def asked(
+    port: int, content: bytes, headers: Mapping[str, str] = BYTES, *, question: str = "/answer"
+) -> tuple[int, Any]:
     """The status of the answer to a picture, and the answer."""
-    reply = requested(port, "POST", "/answer", content, headers)
+    reply = requested(port, "POST", question, content, headers)
     return reply.status, json.loads(reply.body)
 
 

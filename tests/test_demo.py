@@ -11,7 +11,7 @@ import demos
 import numpy as np
 import pytest
 from demos import asked, drawn, encoded, requested, uploading
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
 from mnist_dvc.classifier import Classifier, load
 from mnist_dvc.demo import app, server
@@ -62,6 +62,33 @@ def port() -> Iterator[int]:
 
 
 # ----------------------------------------------------------------------------------------------------------- answering
+
+
+def strokes_apart() -> bytes:
+    """A four as many write it, its strokes not touching."""
+    picture = Image.new("RGB", (280, 280), "white")
+    pen = ImageDraw.Draw(picture)
+    pen.line([(100, 50), (84, 145), (150, 140)], fill=(17, 17, 17), width=22, joint="curve")
+    pen.line([(205, 50), (200, 235)], fill=(17, 17, 17), width=22)
+    return encoded(picture)
+
+
+def test_drawing_is_one_digit_however_many_strokes_apart(port: int) -> None:
+    status, told = asked(port, strokes_apart(), question="/drawing")
+    assert status == HTTPStatus.OK
+    seen_HW = np.array(told["pixels"]).reshape(28, 28)
+    assert seen_HW[:, :14].any()
+    assert seen_HW[:, 18:].any()
+    status, told = asked(port, strokes_apart())  # the twin: the same as a picture
+    assert (status, told["error"][:13]) == (HTTPStatus.BAD_REQUEST, "digits: got 2")
+
+
+def test_beginning_of_a_drawing_is_answered(port: int) -> None:
+    """A dot, which no picture is taken to show a digit by."""
+    dot = encoded(ImageOps.expand(Image.new("RGB", (22, 22)), 129, "white"))
+    assert asked(port, dot, question="/drawing")[0] == HTTPStatus.OK
+    assert asked(port, encoded(Image.new("RGB", (280, 280), "white")), question="/drawing")[0] == HTTPStatus.BAD_REQUEST
+    assert asked(port, REFUSED["speck"], question="/drawing")[0] == HTTPStatus.BAD_REQUEST
 
 
 @pytest.mark.parametrize("name", PICTURES)

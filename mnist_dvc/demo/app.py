@@ -16,10 +16,10 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from mnist_dvc.errors import ImageError, MnistDvcError, RefusalError
-from mnist_dvc.image import LARGEST_FILE, parse_picture
+from mnist_dvc.image import LARGEST_FILE, parse_drawing, parse_picture
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from mnist_dvc.classifier import Answer, Classifier
     from mnist_dvc.image import Picture
@@ -33,7 +33,7 @@ KINDS = ("image/", "application/octet-stream")
 
 
 def application(classifier: Classifier, hosts: Sequence[str]) -> Starlette:
-    """The routes of the demo: its page, and ``POST /answer`` with the bytes of a picture.
+    """The routes of the demo: its page, and the bytes of a picture to ``POST /answer``, of a drawing to ``/drawing``.
 
     An answer is a JSON object: ``digit``, ``confidence`` and ten ``probabilities`` from 0 to 1, ``inverted`` as in
     :class:`Answer`, and ``pixels``, the 784 that the network saw, row by row, 0 background to 255 ink. A refusal is an
@@ -44,7 +44,7 @@ def application(classifier: Classifier, hosts: Sequence[str]) -> Starlette:
         hosts: names of this server; a request to any other, as of a page whose name was made to lead here, is refused.
     """
 
-    async def answer(request: Request) -> Response:
+    async def answer(request: Request, parse: Callable[[bytes, object], Picture]) -> Response:
         kind = request.headers.get("content-type", "")
         if not kind.startswith(KINDS):
             error = RefusalError(PICTURE, "content type", got=kind or "none", expected=" or ".join(KINDS))
@@ -52,14 +52,24 @@ def application(classifier: Classifier, hosts: Sequence[str]) -> Starlette:
         content = await _content(request)
         try:
             # In the one thread of the server: so no more than one picture at a time is unpacked in memory.
-            picture = parse_picture(content, PICTURE)
+            picture = parse(content, PICTURE)
         except ImageError as refused:
             large = len(content) > LARGEST_FILE
             return _refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE if large else HTTPStatus.BAD_REQUEST, refused.problem)
         return JSONResponse(_told(classifier.answer(picture), picture))
 
+    async def answer_to_picture(request: Request) -> Response:
+        return await answer(request, parse_picture)
+
+    async def answer_to_drawing(request: Request) -> Response:
+        return await answer(request, parse_drawing)
+
     return Starlette(
-        routes=[Route("/answer", answer, methods=["POST"]), Mount("/", StaticFiles(directory=PAGE, html=True))],
+        routes=[
+            Route("/answer", answer_to_picture, methods=["POST"]),
+            Route("/drawing", answer_to_drawing, methods=["POST"]),
+            Mount("/", StaticFiles(directory=PAGE, html=True)),
+        ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)],
         exception_handlers={ClientDisconnect: _gone, MnistDvcError: _failed, Exception: _defect},
     )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mnist_dvc.image.decode import Raster
     from mnist_dvc.image.ground import Ink
 
-__all__ = ["Picture", "parse_digits", "parse_picture", "read_digits", "read_picture"]
+__all__ = ["Picture", "parse_digits", "parse_drawing", "parse_picture", "read_digits", "read_picture"]
 
 SMALLEST_INK = 7
 """The height of digits in the smallest fonts."""
@@ -108,8 +108,34 @@ def parse_digits(content: bytes, where: object) -> tuple[Picture, ...]:
     if not pictures:
         largest = max((box_of(mask_HW) for mask_HW in masks), key=lambda box: box.longer, default=None)
         got = f"{largest.width} x {largest.height}" if largest else "none but lines and grains"
-        raise ImageError(where, "pixels of ink", got=got, expected=f"at least {least:.0f} one way: no digit")
+        raise _too_small(where, got, least)
     return pictures
+
+
+def parse_drawing(content: bytes, where: object) -> Picture:
+    """The digit in the bytes of a drawing: all of its ink, in however many pieces, as on paper of one level.
+
+    Raises:
+        ImageError: as ``parse_picture``, but for several digits.
+    """
+    raster = rastered(content, where)
+    ink = grounded(raster).plain
+    _refuse_blank(ink, where)
+    mask_HW = ink.ink_HW > max(ink.noise, FAINT * float(ink.ink_HW.max()))
+    box = box_of(mask_HW)
+    if box.longer < SMALLEST_INK:
+        raise _too_small(where, f"{box.width} x {box.height}", SMALLEST_INK)
+    return _picture(ink, mask_HW, raster)
+
+
+def _too_small(where: object, got: str, least: float) -> ImageError:
+    return ImageError(where, "pixels of ink", got=got, expected=f"at least {least:.0f} one way: no digit")
+
+
+def _refuse_blank(ink: Ink, where: object) -> None:
+    contrast, least = float(ink.ink_HW.max()), max(LEAST_CONTRAST, ink.noise)
+    if contrast <= least:
+        raise ImageError(where, "contrast", got=f"{contrast:.0f} of 255", expected=f"more than {least:.0f}: no digit")
 
 
 def _found(raster: Raster, where: object) -> tuple[Ink, list[NDArray[np.bool_]]]:
@@ -120,9 +146,8 @@ def _found(raster: Raster, where: object) -> tuple[Ink, list[NDArray[np.bool_]]]
     """
     ground = grounded(raster)
     plain = ground.plain
-    contrast, least = float(plain.ink_HW.max()), max(LEAST_CONTRAST, plain.noise)
-    if ground.even and contrast <= least:
-        raise ImageError(where, "contrast", got=f"{contrast:.0f} of 255", expected=f"more than {least:.0f}: no digit")
+    if ground.even:
+        _refuse_blank(plain, where)
     masks = _masks(plain, lossy=raster.lossy) if ground.even else []
     told = not ground.doubtful and (max(raster.size) <= SMALL or any(_standing_out(m, raster) for m in masks))
     if not told:

@@ -11,7 +11,7 @@ import pytest
 from comparing import compare, only_on_the_cpu
 
 from mnist_dvc.classifier import load
-from mnist_dvc.image import parse_picture
+from mnist_dvc.image import parse_drawing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,14 +29,14 @@ def test_strokes_of_the_demo(benchmark: Any, device: torch.device, tmp_path: Pat
 
     def here() -> None:
         for _ in range(STROKES):
-            classifier.answer(parse_picture(drawing, "drawing"))
+            classifier.answer(parse_drawing(drawing, "drawing"))
 
     with demos.process(tmp_path, "--model", "compact") as (_, port):
         connection = http.client.HTTPConnection("127.0.0.1", port)
 
         def there() -> None:
             for _ in range(STROKES):
-                connection.request("POST", "/answer", drawing, demos.BYTES)
+                connection.request("POST", "/drawing", drawing, demos.BYTES)
                 if connection.getresponse().read()[:10] != b'{"digit":7':
                     raise RuntimeError("a seven was drawn")
 

@@ -16,7 +16,7 @@ from selenium.webdriver.common.actions.pointer_input import PointerInput
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from mnist_dvc.image import LARGEST_FILE
+from mnist_dvc.image import LARGEST_FILE, LARGEST_PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -250,7 +250,7 @@ done();
 
 HOSTILE = {
     "text.png": (b"<script>alert(1)</script>", "content: got an unknown or damaged file, expected a PNG, JPEG, BMP"),
-    "bomb.png": (demos.BOMB, "size: got far more, expected at most 16,777,216 pixels"),
+    "bomb.png": (demos.BOMB, f"size: got far more, expected at most {LARGEST_PIXELS:,} pixels"),
     "large.png": (bytes(LARGEST_FILE + 1), "size: got more than 16,777,216 bytes, expected a PNG"),
     "<b>.png": (b"", "content: got an unknown or damaged file"),
 }

@@ -19,10 +19,11 @@ const isEmpty = () => !shown().some((one) => one.points || one.file);
 
 // ------------------------------------------------------------------------------------------------------------- asking
 
-async function answerTo(picture) {
+// What is drawn is one digit, however many strokes apart; a picture may show several, or none.
+async function answerTo(picture, question) {
   try {
     const headers = { "Content-Type": "application/octet-stream" };
-    const response = await fetch("answer", { method: "POST", headers, body: picture });
+    const response = await fetch(question, { method: "POST", headers, body: picture });
     return await response.json();
   } catch {
     return { error: "no answer: is `mnist-dvc demo` still running?" };
@@ -43,7 +44,8 @@ async function ask() {
   attend();
   for (let asked = null; asked !== version && !isEmpty(); ) {
     asked = version;
-    const told = await answerTo(await picture());
+    const question = shown()[0].file ? "answer" : "drawing";
+    const told = await answerTo(await picture(), question);
     if (!isEmpty()) show(told);
   }
   asking = false;
@@ -66,7 +68,7 @@ function changed() {
 async function offer(file) {
   offers += 1;
   const mine = offers;
-  const told = await answerTo(file);
+  const told = await answerTo(file, "answer");
   const preview = told.error ? null : await previewOf(file);
   if (mine !== offers) return;
   if (told.error) {
