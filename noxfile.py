@@ -224,7 +224,7 @@ def run_bench(session: nox.Session, *options: str) -> None:
 
 @session(tags=CHECK)
 def tests(session: nox.Session) -> None:
-    """Unit, property, command-line and architecture tests: 6 minutes; arguments go to pytest, --cov for coverage."""
+    """Unit, property, command-line and architecture tests: 8 minutes; arguments go to pytest, --cov for coverage."""
     install(session, "test")
     run_tests(session)
 
@@ -238,14 +238,14 @@ def architecture(session: nox.Session) -> None:
 
 @session(tags=CHECK)
 def pipeline(session: nox.Session) -> None:
-    """DVC from the outside: repro, experiments, queue, diffs, plots, in temporary copies: 3 minutes."""
+    """DVC from the outside: repro, experiments, queue, diffs, plots, in temporary copies: 5 minutes."""
     install(session, "test")
     session.run("pytest", "tests/dvc", "-m", "pipeline", *WORKERS, *session.posargs)
 
 
 @session(default=False, tags=CHECK)
 def browser(session: nox.Session) -> None:
-    """Report, demo and TensorBoard in a browser, with screenshots: needs Chromium and its driver, 4 minutes."""
+    """Report, demo and TensorBoard in a browser, with screenshots: needs Chromium and its driver, 2 minutes."""
     install(session, "test")
     shots = Path("build/screenshots").resolve()
     environment = {"MNIST_DVC_SCREENSHOTS": str(shots)}
@@ -269,7 +269,7 @@ def reproduce(session: nox.Session) -> None:
 
 @session(default=False)
 def minimums(session: nox.Session) -> None:
-    """The tests at the lowest versions that pyproject.toml allows: needs uv, 8 minutes."""
+    """The tests at the lowest versions that pyproject.toml allows: needs uv, 9 minutes."""
     need_uv(session)
     # Without CONSTRAINTS: to hold what comes along to its newest version would lift what brings it.
     install(session, "test", options=("--resolution=lowest-direct", "--upgrade"))
