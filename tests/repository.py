@@ -13,10 +13,13 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from helpers import ROOT
 from ruamel.yaml import YAML
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 RESULTS = ("reports/", "models/", "dvc.lock")
 
@@ -32,6 +35,16 @@ def copy_tree(folder: Path, *, without: tuple[str, ...] = ()) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
             target.chmod(target.stat().st_mode | stat.S_IWUSR)  # a copy of a read-only tree is there to be edited
+
+
+def checked(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run ``command`` in ``folder``; an exit code other than 0 is an error that shows what was printed."""
+    result = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
+    if result.returncode != 0:
+        raise RuntimeError(f"{command}: exit {result.returncode}\n{result.stdout}\n{result.stderr}")
+    return result
 
 
 class Repository:
@@ -67,17 +80,8 @@ class Repository:
 
     def run(self, *command: str, within: str = "", **variables: str) -> str:
         """What ``command`` printed, run in the folder ``within``; there, too, with this copy's package."""
-        result = subprocess.run(
-            command,
-            cwd=self.folder / within,
-            env=self.environment | {"PYTHONPATH": str(self.folder) if within else ""} | variables,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-        if result.returncode != 0:
-            raise RuntimeError(f"{command}: exit {result.returncode}\n{result.stdout}\n{result.stderr}")
+        environment = self.environment | {"PYTHONPATH": str(self.folder) if within else ""} | variables
+        result = checked(command, self.folder / within, environment)
         return result.stdout + result.stderr
 
     def outputs(self) -> dict[str, bytes]:

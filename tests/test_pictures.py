@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from helpers import ROOT
-from pictures import KINDS, NONE, PLAIN, SEVERAL, draw
-from pictures_table import COUNT, PLAIN_COUNT, measured
+from pictures import KINDS, NONE, SEVERAL, draw
+from pictures_table import COUNT, goal, measured
 from PIL import Image, ImageDraw
 
 import mnist_dvc
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 PAGE = (ROOT / "docs/pictures.md").read_text(encoding="utf-8")
 SEED = 14
 """Other pictures than those of the page, which again are others than those that constants were chosen on."""
-MISSED = {"hair lines": 96}
-"""Goals that are missed, and by how much: a seven is what the spine of a one with serifs looks like."""
+MISSED = {"ballpoint": 0.98, "tight crop": 0.96}
+"""Goals that are missed, and what is reached in their place."""
 ROWS = re.findall(r"^\| ([^|]+) \| (\d+) \| ([\d.]+)% \|", PAGE, re.MULTILINE)
 
 
@@ -36,7 +36,7 @@ def classifier() -> mnist_dvc.Classifier:
 
 
 def test_every_kind_is_read_or_refused_as_it_should_be(classifier: mnist_dvc.Classifier) -> None:
-    """Two of each kind here; fifty and more in the page."""
+    """Two of each kind here, many more in the page."""
     results = [measured(classifier, kind, 2, SEED) for kind in KINDS]
     wrong = [result for result in results if result.right < result.pictures]
     assert len(wrong) <= 1, wrong  # 97 in 100 are promised, and another version of a decoder may change one
@@ -45,9 +45,11 @@ def test_every_kind_is_read_or_refused_as_it_should_be(classifier: mnist_dvc.Cla
 def test_page_tells_of_every_kind_and_keeps_its_goals() -> None:
     assert [kind for kind, _, _ in ROWS] == list(KINDS)
     for kind, count, right in ROWS:
-        assert int(count) == (PLAIN_COUNT if kind in PLAIN else COUNT)
-        goal = MISSED.get(kind, 99 if kind in PLAIN else 97)
-        assert float(right) >= goal, f"{kind}: got {right} %, expected {goal} %"
+        assert int(count) == COUNT
+        least = 100 * MISSED.get(kind, goal(kind))
+        assert float(right) >= least, f"{kind}: got {right} %, expected {least:g} %"
+    missed = PAGE.partition("It is missed by: ")[2].partition(".\n")[0].split(", ")
+    assert sorted(missed) == sorted(MISSED)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +74,15 @@ def test_without_its_step_a_kind_is_not_read(
     before = measured(classifier, kind, 6, SEED)
     monkeypatch.setattr(*step, without)
     assert measured(classifier, kind, 6, SEED).right < before.right
+
+
+def test_without_the_look_for_paper_a_frame_is_in_the_way(
+    classifier: mnist_dvc.Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seldom, so among pictures where it is seen."""
+    before = measured(classifier, "frame at the border", 8, 1)
+    monkeypatch.setattr(ground, "_is_paper", lambda _: False)
+    assert measured(classifier, "frame at the border", 8, 1).right < before.right
 
 
 @pytest.mark.parametrize("kind", NONE)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mnist_dvc.data.arrays import CLASSES, MOST_IMAGES, LabelledImages
 from mnist_dvc.data.known import KNOWN
-from mnist_dvc.data.named import NamedDigits, class_names, dataset_name, with_test
+from mnist_dvc.data.named import EXPECTED_NAME, NamedDigits, class_names, is_name, with_test
 from mnist_dvc.data.packed import read_idx
 from mnist_dvc.errors import DataError
 from mnist_dvc.files import read_regular
@@ -16,8 +16,10 @@ from mnist_dvc.files import read_regular
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["CLASS_LIST", "name_of", "own_files", "read_own_idx"]
+__all__ = ["CLASS_LIST", "PUBLISHED", "dataset_name", "name_of", "own_files", "read_own_idx"]
 
+PUBLISHED = ("mnist", "mnist-5k", *KNOWN)
+"""Names that stand for published bytes, whose digests are demanded."""
 CLASS_LIST = "classes.txt"
 """Optional, beside the files: the name of label 0, of label 1, ..., a line each."""
 LARGEST_LIST = 4096
@@ -35,6 +37,17 @@ def name_of(folder: Path) -> str:
     """What the data set in ``folder`` is called: as the folder, or as the one around it where that is ``raw``."""
     whole = Path(os.path.abspath(folder))  # noqa: PTH100  (a link has the name that the user gave it)
     return whole.parent.name if whole.name == "raw" else whole.name
+
+
+def dataset_name(name: str, where: object) -> str:
+    """``name`` of a folder as that of a data set of the user's own; with ``-folder`` after it if it stands for others.
+
+    Raises:
+        DataError: it cannot stand in a table.
+    """
+    if not is_name(name):
+        raise DataError(where, "name of the folder, which names the data set", got=repr(name), expected=EXPECTED_NAME)
+    return f"{name}-folder" if name.lower() in PUBLISHED else name
 
 
 def own_files(folder: Path) -> dict[tuple[str, str], Path]:

@@ -55,6 +55,7 @@ _MEMBERS = tuple(
 _QMNIST_COLUMNS = 8
 _INT = 0x0C
 _ARCHIVE_DAMAGE = (ValueError, LookupError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+"""What zipfile raises: NotImplementedError is its word for a compression that it does not know."""
 
 
 def is_there(root: Path, name: str) -> bool:

@@ -18,18 +18,17 @@ if TYPE_CHECKING:
     from mnist_dvc.data.splits import Part
 
 __all__ = [
-    "PUBLISHED",
+    "EXPECTED_NAME",
     "TESTED",
     "NamedDigits",
     "class_names",
-    "dataset_name",
+    "is_name",
     "refuse_absent_classes",
     "with_test",
 ]
 
 EXPECTED_NAME = 'at most 60 characters, none of them a control character or ` | < > " \\'
-PUBLISHED = ("mnist", "mnist-5k", "fashion", "kmnist", "emnist-digits", "qmnist")
-"""Names that stand for published bytes, whose digests are demanded."""
+"""What :func:`is_name` asks for, in words."""
 TESTED = 7
 """One image of so many becomes a test image where there are no test files: the proportion of MNIST."""
 
@@ -41,15 +40,9 @@ class NamedDigits(RawDigits):
     classes: tuple[str, ...] = ()
 
 
-def dataset_name(name: str, where: object) -> str:
-    """``name`` of a folder as that of a data set of the user's own; with ``-folder`` after it if it stands for others.
-
-    Raises:
-        DataError: it cannot stand in a table.
-    """
-    if re.match(NAME, name) is None or not name.isprintable():
-        raise DataError(where, "name of the folder, which names the data set", got=repr(name), expected=EXPECTED_NAME)
-    return f"{name}-folder" if name.lower() in PUBLISHED else name
+def is_name(text: str) -> bool:
+    """Whether a data set or a class may be called so."""
+    return re.match(NAME, text) is not None and text.isprintable()
 
 
 def class_names(names: Sequence[str], where: object) -> tuple[str, ...]:
@@ -61,7 +54,7 @@ def class_names(names: Sequence[str], where: object) -> tuple[str, ...]:
     if not FEWEST <= len(names) <= CLASSES:
         raise DataError(where, "classes", got=len(names), expected=f"{FEWEST} to {CLASSES}")
     for name in names:
-        if re.match(NAME, name) is None or not name.isprintable():
+        if not is_name(name):
             raise DataError(where, "name of a class", got=repr(name), expected=EXPECTED_NAME)
         if names.count(name) > 1:
             raise DataError(where, "name of a class", got=f"{name} twice", expected="names that differ")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnist_dvc.data.arrays import CLASSES, MOST_IMAGES, LabelledImages
-from mnist_dvc.data.folders import name_of
-from mnist_dvc.data.named import NamedDigits, class_names, dataset_name, with_test
+from mnist_dvc.data.folders import dataset_name, name_of
+from mnist_dvc.data.named import NamedDigits, class_names, with_test
 from mnist_dvc.errors import DataError, ImageError
 from mnist_dvc.files import file_sha256, sha256
 

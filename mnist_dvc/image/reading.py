@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mnist_dvc.image.decode import Raster
     from mnist_dvc.image.ground import Ink
 
-__all__ = ["Picture", "parse_digits", "parse_drawing", "parse_picture", "read_digits", "read_picture"]
+__all__ = ["Picture", "parse_digits", "parse_drawing", "parse_picture", "picture_bytes", "read_digits", "read_picture"]
 
 SMALLEST_INK = 7
 """The height of digits in the smallest fonts."""
@@ -67,7 +67,7 @@ def read_picture(path: Path) -> Picture:
     Raises:
         ImageError: as ``parse_picture``, or the file is missing, not a regular one, or may not be read.
     """
-    return parse_picture(_content(path), path)
+    return parse_picture(picture_bytes(path), path)
 
 
 def read_digits(path: Path) -> tuple[Picture, ...]:
@@ -76,7 +76,7 @@ def read_digits(path: Path) -> tuple[Picture, ...]:
     Raises:
         ImageError: as ``parse_digits``, or the file is missing, not a regular one, or may not be read.
     """
-    return parse_digits(_content(path), path)
+    return parse_digits(picture_bytes(path), path)
 
 
 def parse_picture(content: bytes, where: object) -> Picture:
@@ -238,8 +238,8 @@ def _picture(ink: Ink, mask_HW: NDArray[np.bool_], raster: Raster) -> Picture:
     return Picture(pixels_HW, ink.inverted, (left, top, right, bottom))
 
 
-def _content(path: Path) -> bytes:
-    """The bytes of a file.
+def picture_bytes(path: Path) -> bytes:
+    """The bytes of a picture file, at most ``LARGEST_FILE`` of them.
 
     Raises:
         ImageError: it is missing, not a regular one, too large, or may not be read.

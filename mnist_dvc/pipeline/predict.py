@@ -13,8 +13,8 @@ from rich.console import Console
 
 from mnist_dvc.classifier import BEST, load
 from mnist_dvc.errors import ImageError
-from mnist_dvc.files import own_sums, read_regular, recorded_sha256
-from mnist_dvc.image import KINDS, LARGEST_FILE, Picture, parse_digits, parse_picture
+from mnist_dvc.files import own_sums, recorded_sha256
+from mnist_dvc.image import LARGEST_FILE, Picture, parse_digits, parse_picture, picture_bytes
 from mnist_dvc.image.sheet import Found, Sheets
 from mnist_dvc.pretrained import released_onnx
 from mnist_dvc.report.answers import answers_table, progress
@@ -201,15 +201,12 @@ def _content(found: _Input) -> bytes:
     Raises:
         ImageError: there are none, or too many of them, or the system does not let us read them.
     """
-    if found.path is None:
-        try:
-            return sys.stdin.buffer.read(LARGEST_FILE + 1)
-        except (AttributeError, OSError) as error:  # None where it is closed
-            raise ImageError(found.name, "standard input", got="nothing to read", expected="a picture") from error
+    if found.path is not None:
+        return picture_bytes(found.path)
     try:
-        return read_regular(found.path, LARGEST_FILE, ImageError, KINDS)
-    except OSError as error:
-        raise ImageError(found.name, "file", got=error.strerror, expected="one that can be read") from error
+        return sys.stdin.buffer.read(LARGEST_FILE + 1)
+    except (AttributeError, OSError) as error:  # None where it is closed
+        raise ImageError(found.name, "standard input", got="nothing to read", expected="a picture") from error
 
 
 def _label(told: dict[str, Any]) -> tuple[str, str]:

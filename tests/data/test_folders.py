@@ -11,8 +11,8 @@ import pytest
 from helpers import blobs, idx_bytes, idx_folder, no_pictures
 
 from mnist_dvc.data import folders, packed, sources
-from mnist_dvc.data.known import KNOWN
-from mnist_dvc.data.named import PUBLISHED, TESTED
+from mnist_dvc.data.folders import dataset_name
+from mnist_dvc.data.named import TESTED
 from mnist_dvc.data.sources import read_digits
 from mnist_dvc.errors import DataError
 
@@ -108,8 +108,9 @@ def test_folder_that_is_called_fashion_has_fashions_classes(tmp_path: Path, name
     assert (raw.dataset, raw.classes[:2]) == (dataset, ("T-shirt/top", "Trouser"))
 
 
-def test_every_published_name_is_taken() -> None:
-    assert {"mnist", "mnist-5k", *KNOWN} == set(PUBLISHED)
+@pytest.mark.parametrize("name", ["mnist", "mnist-5k", "fashion", "kmnist", "emnist-digits", "qmnist"])
+def test_name_that_stands_for_published_bytes_is_not_given_to_others(name: str) -> None:
+    assert dataset_name(name, "a folder") == f"{name}-folder"
 
 
 def test_without_test_files_every_seventh_image_of_a_class_is_the_test(tmp_path: Path) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from helpers import ROOT, write_params
+from repository import checked
 
 pytestmark = pytest.mark.pipeline
 
@@ -29,18 +29,7 @@ class Project:
     def run(self, *command: str, within: Path | None = None) -> str:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = os.environ | {"PATH": path, "PYTHONPATH": str(self.package.parent), "COLUMNS": "250"}
-        result = subprocess.run(
-            command,
-            cwd=within or self.folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-        if result.returncode != 0:
-            raise RuntimeError(f"{command}: exit {result.returncode}\n{result.stdout}\n{result.stderr}")
-        return result.stdout
+        return checked(command, within or self.folder, environment).stdout
 
     def stages_run(self) -> list[str]:
         """What `dvc repro` did not skip."""

@@ -1,0 +1,3 @@
+from predicting import converted, exported, home
+
+__all__ = ["converted", "exported", "home"]
