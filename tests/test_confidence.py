@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-import runpy
+import shutil
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,14 +51,14 @@ def test_other_counts_would_not_stand_there() -> None:
     assert not [row for row in rows(other) if row in PAGE]
 
 
-def test_script_counts_what_the_model_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_script_counts_what_the_model_answers(tmp_path: Path) -> None:
     paths = prepared_workspace(tmp_path)
     train(params(epochs=4, batch_size=20), paths)
-    script = runpy.run_path(str(SCRIPT), run_name="confidence")
-    monkeypatch.setitem(script["main"].__globals__, "COUNTED", tmp_path / "confidence.json")
-    monkeypatch.setattr("sys.argv", [str(SCRIPT), "mine", str(paths.model), str(paths.prepared)])
-    script["main"]()
-    (counted,) = json.loads((tmp_path / "confidence.json").read_text(encoding="utf-8")).values()
+    (paths.root / "docs").mkdir()
+    shutil.copy(SCRIPT, paths.root / "docs")
+    command = ["python", "docs/confidence.py", "reference", "models/model.safetensors", "data/prepared"]
+    subprocess.run([sys.executable, *command[1:]], cwd=paths.root, check=True)
+    (counted,) = json.loads((paths.root / "docs/confidence.json").read_text(encoding="utf-8")).values()
     validation = Prepared.open(paths.prepared).read("validation")
     probabilities_NK = load(paths.model).probabilities(validation.images_NHW)
     wrong_N = probabilities_NK.argmax(axis=1) != validation.labels_N
