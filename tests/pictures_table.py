@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from statistics import mean, stdev
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from european import STROKES
 from pictures import KINDS, NONE, PLAIN, SEVERAL, draw
 from PIL import Image, ImageDraw
 
@@ -59,10 +62,27 @@ The goal is {plain:.0%} of the plain kinds and {goal:.0%} of the others. It is m
 ## What is beyond it
 
 - Digits that touch each other, and a digit that touches the frame around it.
-- A `1` with a long hook and a `9` with a curl, as Europeans write them: the network takes them for a 7 and a 5, since
-  MNIST hardly has them.
+- A `1` with a long hook and a `9` with a wide curl, as Europeans write them: the released networks take them for a 7
+  and a 5 or a 3, since MNIST hardly has them. What helps stands below.
 - A four whose two strokes lie apart: it is taken for two digits.
 - A digit of less than a fiftieth of the picture's longer side.
+
+## As Europeans write
+
+What training can do about it without foreign data: before it begins, a share of the training digits 1, 7 and 9 gets a
+hook, a bar or a curl ([tests/european.py](../tests/european.py)). `python tests/european_trial.py FOLDER`, with the
+folder of MNIST's files, trained `compact` so, on 40,000 images, 20 epochs, labels alone, and asked about the other
+20,000, of other writers: as they are, and with such strokes on every 1, 7 and 9. Means and deviations of {seeds} seeds,
+PyTorch 2.11 on one thread of an Intel Xeon; every run is in [european.json](european.json). The test images were not
+read.
+
+| share | NLL | errors of 20,000 | hooked 1 | barred 7 | curled 9 |
+|---|---|---|---|---|---|
+{european}
+
+With a tenth, the loss on digits as MNIST has them is within what seeds do, and most of the strokes are read; with half,
+it is not. The strokes asked about are made as those trained on, so those of real hands may fare worse. The released
+networks are trained without: it is for a recipe to come.
 """
 
 
@@ -155,13 +175,29 @@ def goal(kind: str) -> float:
     return PLAIN_GOAL if kind in PLAIN else GOAL
 
 
+def european_rows(runs: list[dict[str, Any]]) -> str:
+    """The table of what training on European strokes gives: a line for each share."""
+    lines = []
+    for share in sorted({run["share"] for run in runs}):
+        several = [run for run in runs if run["share"] == share]
+        nll, errors, *read = (
+            (mean(values), stdev(values))
+            for values in ([run[key] for run in several] for key in ("nll", "errors", *STROKES))
+        )
+        cells = [f"{share:g}", f"{nll[0]:.4f} ± {nll[1]:.4f}", f"{errors[0]:.0f} ± {errors[1]:.0f}"]
+        cells += [f"{right:.1%} ± {spread:.1%}" for right, spread in read]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def page(results: list[Measured]) -> str:
     """docs/pictures.md."""
     head = HEAD.format(count=COUNT, best=mnist_dvc.classifier.BEST)
     missed = ", ".join(one.kind for one in results if one.right < one.pictures * goal(one.kind)) or "none"
-    return (
-        head + "\n".join(row(one) for one in results) + "\n" + TAIL.format(goal=GOAL, plain=PLAIN_GOAL, missed=missed)
-    )
+    runs = json.loads((DOCS / "european.json").read_text(encoding="utf-8"))
+    seeds, european = len({run["seed"] for run in runs}), european_rows(runs)
+    tail = TAIL.format(goal=GOAL, plain=PLAIN_GOAL, missed=missed, seeds=seeds, european=european)
+    return head + "\n".join(row(one) for one in results) + "\n" + tail
 
 
 def main() -> None:
