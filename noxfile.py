@@ -249,7 +249,7 @@ def browser(session: nox.Session) -> None:
     install(session, "test")
     shots = Path("build/screenshots").resolve()
     environment = {"MNIST_DVC_SCREENSHOTS": str(shots)}
-    session.run("pytest", "tests/browser", "-m", "browser", *session.posargs, env=environment)
+    session.run("pytest", "tests/browser", "-m", "browser", *WORKERS, *session.posargs, env=environment)
 
 
 @session(default=False, tags=CHECK)

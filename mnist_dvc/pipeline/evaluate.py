@@ -82,6 +82,7 @@ def _evaluate(params: Params, paths: Paths) -> None:
             pictures={name: outputs[f"{name}.png"] for name in ("confusion", "mistakes")},
             features_MD=features_of(taken.model, some, chosen.batch_size),
             images_NHW=test.images_NHW,
+            classes=taken.card.classes,
             say=lambda line: print(f"evaluate: {line}", file=sys.stderr),
         )
     print(

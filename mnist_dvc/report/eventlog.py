@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import Tensor, nn
 
 __all__ = ["EventLog"]
@@ -133,7 +131,10 @@ class EventLog:
         """The operations of ``model`` in evaluation mode; the module itself is left alone."""
         with self.writing() as writer, warnings.catch_warnings(action="ignore"):  # tracing is deprecated, and the way
             if writer is not None:
-                writer.add_graph(copy.deepcopy(model).cpu().eval(), image_N1HW)
+                # The writer's own trace is compared with another one, and to compare PyTorch imports its compiler.
+                alone = copy.deepcopy(model).cpu().eval()
+                traced = torch.jit.trace(alone, image_N1HW, check_trace=False)  # type: ignore[no-untyped-call]
+                writer.add_graph(traced, image_N1HW)
 
     def histograms(self, group: str, tensors: Iterable[tuple[str, Tensor | None]], step: int) -> None:
         """The values of each tensor as ``group/name``; None, and what is not finite, has none."""
@@ -160,13 +161,11 @@ class EventLog:
                 if writer is not None:
                     _files_of(writer).add_summary(summary)
 
-    def projector(
-        self, tag: str, features_ND: Tensor, labels_N: NDArray[np.integer], images_N1HW: Tensor, step: int
-    ) -> None:
+    def projector(self, tag: str, features_ND: Tensor, labels: Sequence[str], images_N1HW: Tensor, step: int) -> None:
         """Points for the PROJECTOR tab, each with its label and its picture, in [0, 1]."""
         with self.writing() as writer:
             if writer is not None:
-                writer.add_embedding(features_ND, labels_N.tolist(), images_N1HW, global_step=step, tag=tag)
+                writer.add_embedding(features_ND, labels, images_N1HW, global_step=step, tag=tag)
 
 
 def _files_of(writer: SummaryWriter) -> FileWriter:

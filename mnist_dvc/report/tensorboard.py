@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
-from mnist_dvc.data.arrays import SIDE
+from mnist_dvc.data.arrays import CLASSES, SIDE
 from mnist_dvc.report.eventlog import EventLog
 from mnist_dvc.training.events import EpochEnded, Finished, Measured
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -153,6 +153,7 @@ def show_test(
     pictures: Mapping[str, bytes],
     features_MD: Tensor,
     images_NHW: NDArray[np.uint8],
+    classes: Sequence[str] = (),
     say: Callable[[str], None],
 ) -> None:
     """Write what an evaluation came to into the run of its training, in place of what an earlier one wrote.
@@ -165,17 +166,20 @@ def show_test(
         pictures: PNG bytes by name.
         features_MD: what the last layer was given for the first M of them.
         images_NHW: the images.
+        classes: what the labels 0, 1, ... are called; none where they are digits.
         say: receives the words about a failure.
     """
+    names = [f"class_{name}" for name in classes] or [f"digit_{digit}" for digit in range(CLASSES)]
     with EventLog(folder, keep=_not_of_the_test, say=say) as log:
         log.scalars(_tagged(scores), step)
         for name, png in pictures.items():
             log.picture(f"{OF_THE_TEST}{name}", png, step)
         with log.writing() as writer:
-            for digit, probabilities_N in enumerate(predictions.probabilities_NK.T):
+            for label, name in enumerate(names):
                 if writer is not None:
-                    right_N = predictions.labels_N == digit
-                    writer.add_pr_curve(f"{OF_THE_TEST}digit_{digit}", right_N, probabilities_N, step)
+                    right_N, probabilities_N = predictions.labels_N == label, predictions.probabilities_NK[:, label]
+                    writer.add_pr_curve(f"{OF_THE_TEST}{name}", right_N, probabilities_N, step)
         shown = len(features_MD)
         images_M1HW = torch.from_numpy(images_NHW[:shown]).unsqueeze(1).float() / 255.0
-        log.projector("test_digits", features_MD, predictions.labels_N[:shown], images_M1HW, step)
+        labels = [classes[label] if classes else str(label) for label in predictions.labels_N[:shown].tolist()]
+        log.projector("test_digits", features_MD, labels, images_M1HW, step)
