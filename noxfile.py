@@ -213,8 +213,9 @@ def run_tests(session: nox.Session, *options: str) -> None:
 
 
 def run_architecture(session: nox.Session, *options: str) -> None:
-    """The tests of what is built and how it is put together."""
-    session.run("pytest", "tests/architecture", *WORKERS, "--dist=worksteal", *options, *session.posargs)
+    """The tests of what is built and how it is put together, those that take long, too."""
+    chosen = ("tests/architecture", "-m", "")
+    session.run("pytest", *chosen, *WORKERS, "--dist=worksteal", *options, *session.posargs)
 
 
 def run_bench(session: nox.Session, *options: str) -> None:

@@ -15,6 +15,7 @@ PRELOADED = [
     "mnist_dvc.pipeline.evaluate",
     "mnist_dvc.pipeline.summary",
     "mnist_dvc.study.trial",
+    "torch._dynamo",
 ]
 TIMEOUT = 240
 HERE = "forkserver" in multiprocessing.get_all_start_methods()

@@ -178,6 +178,7 @@ def test_gradient_check_finds_an_idle_parameter(device: torch.device) -> None:
     assert without_gradient(model, device) == ["idle"]
 
 
+@pytest.mark.architecture
 @every_network
 def test_one_batch_can_be_learned_by_heart(name: str, device: torch.device) -> None:
     model = made(name, device, dropout=0.0).train()

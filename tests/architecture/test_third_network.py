@@ -13,6 +13,8 @@ import pytest
 from helpers import ROOT
 from repository import RESULTS, copy_tree
 
+pytestmark = pytest.mark.architecture
+
 FILE = dedent(
     """
     \"""The {name} network, by somebody who has read the recipe.\"""
@@ -92,7 +94,7 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
 def promises_of(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     named = ("networks", "layers", "pipeline_file", "studies", "doors")
     files = [f"tests/architecture/test_{name}.py" for name in named]
-    plain = ("-v", "--color=no", "-p", "no:cacheprovider", "-p", "no:xdist")
+    plain = ("-v", "--color=no", "-m", "", "-p", "no:cacheprovider", "-p", "no:xdist")
     return run(folder, sys.executable, "-m", "pytest", *plain, *arguments, *files)
 
 
