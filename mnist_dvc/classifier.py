@@ -15,6 +15,7 @@ from mnist_dvc.data.arrays import CLASSES, SIDE
 from mnist_dvc.errors import ArtifactError, DataError
 from mnist_dvc.image import parse_digits, parse_picture, read_digits, read_picture
 from mnist_dvc.image.memory import as_file, is_image
+from mnist_dvc.pickled import refuse_pickle
 from mnist_dvc.pretrained import RELEASED, released_onnx
 from mnist_dvc.report.classes import answer_names
 from mnist_dvc.serving import read_onnx
@@ -37,7 +38,6 @@ BEST = "compact"
 """The released network with the fewest errors in its study."""
 SURE = 0.9
 """Confidence below which an answer is called unsure; docs/predict.md says what that gives on validation images."""
-CHECKPOINTS = (".pth", ".pt")
 BATCH = 100
 A_PICTURE = "picture"
 PICTURES = "a path, the bytes of a picture file, an image of PIL, or an array"
@@ -241,11 +241,12 @@ def load(model: str | os.PathLike[str] = BEST) -> Classifier:
     """The classifier in a model file, or a released network by its name.
 
     Args:
-        model: ``compact`` or ``reference``; an ONNX file that ``export`` wrote; or a model file or checkpoint that
-            ``train`` wrote, which takes PyTorch and so the extra ``train``.
+        model: ``compact`` or ``reference``; an ONNX file that ``export`` wrote; or the model file that ``train``
+            wrote, which takes PyTorch and so the extra ``train``. A checkpoint is a pickle, and not read.
 
     Raises:
-        ArtifactError: the file is missing or damaged, or there is neither a file nor a released network of that name.
+        ArtifactError: the file is missing, damaged or a checkpoint, or there is neither a file nor a released network
+            of that name.
         ModuleNotFoundError: the file takes PyTorch, which is not installed.
     """
     path = released_onnx(str(model)) if str(model) in RELEASED else Path(model)
@@ -254,6 +255,7 @@ def load(model: str | os.PathLike[str] = BEST) -> Classifier:
         hint = f"; did you mean {near[0]}?" if near else ""
         expected = f"a model file, or a released network ({', '.join(RELEASED)}){hint}"
         raise ArtifactError(path, "model", got="no file", expected=expected)
+    refuse_pickle(path)
     if path.suffix != ".onnx":
         return _in_torch(path)
     network = read_onnx(path)
@@ -279,16 +281,15 @@ def _classes(listed: str | None, path: Path) -> tuple[str, ...]:
 
 
 def _in_torch(path: Path) -> Classifier:
-    """The classifier in a model file or a checkpoint; imports PyTorch, which takes seconds."""
+    """The classifier in a model file; imports PyTorch, which takes seconds."""
     import torch  # noqa: PLC0415
 
     from mnist_dvc.data.digits import normalise  # noqa: PLC0415
     from mnist_dvc.model.weights import read_model  # noqa: PLC0415
     from mnist_dvc.runtime import set_up  # noqa: PLC0415
-    from mnist_dvc.training.checkpoint import read_checkpoint  # noqa: PLC0415
 
     set_up(threads=1)
-    model, card = (read_checkpoint if path.suffix in CHECKPOINTS else read_model)(path)
+    model, card = read_model(path)
     model.to(memory_format=torch.channels_last)
 
     @torch.no_grad()
