@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from mnist_dvc.data.arrays import CLASSES, SIDE
+from mnist_dvc.data.arrays import CLASSES, FEWEST, SIDE
+from mnist_dvc.data.named import EXPECTED_NAME, is_name
 from mnist_dvc.errors import ArtifactError, DataError
 from mnist_dvc.image import parse_digits, parse_picture, read_digits, read_picture
 from mnist_dvc.image.memory import as_file, is_image
 from mnist_dvc.pickled import refuse_pickle
-from mnist_dvc.pretrained import RELEASED, released_onnx
+from mnist_dvc.pretrained import RELEASED, released_onnx, released_sha256
 from mnist_dvc.report.classes import answer_names
 from mnist_dvc.serving import read_onnx
 
@@ -161,6 +162,8 @@ class Classifier:
             return np.empty((0, CLASSES))
         parts = [self._logits(images_N1HW[at : at + BATCH]) for at in range(0, len(images_N1HW), BATCH)]
         logits_NK = np.concatenate(parts).astype(np.float64)
+        if logits_NK.shape != (len(images_N1HW), CLASSES):
+            raise ArtifactError(self._where, "answers", got=logits_NK.shape, expected=(len(images_N1HW), CLASSES))
         if not np.isfinite(logits_NK).all():
             got, expected = "values that are no numbers", "probabilities; train again"
             raise ArtifactError(self._where, "answers", got=got, expected=expected)
@@ -258,25 +261,38 @@ def load(model: str | os.PathLike[str] = BEST) -> Classifier:
     refuse_pickle(path)
     if path.suffix != ".onnx":
         return _in_torch(path)
-    network = read_onnx(path)
-    classes = _classes(network.properties.get("classes"), path)
+    network = read_onnx(path, released_sha256())
+    classes = _listed(network.properties.get("classes"), path)
     return Classifier(lambda images_N1HW: network.logits(images_N1HW, BATCH), path, classes)
 
 
-def _classes(listed: str | None, path: Path) -> tuple[str, ...]:
-    """The names of the classes that an ONNX file says it has; none where they are digits.
+def _listed(classes: str | None, path: Path) -> tuple[str, ...]:
+    """The names of the classes that an ONNX file lists; none where they are digits.
 
     Raises:
-        ArtifactError: they are no list of that many names.
+        ArtifactError: it is no list, or as :func:`_names`.
     """
-    if listed is None:
+    if classes is None:
         return ()
     try:
-        names = json.loads(listed)
+        names = json.loads(classes)
     except (ValueError, RecursionError):
         names = None
-    if not isinstance(names, list) or len(names) > CLASSES or not all(isinstance(name, str) for name in names):
-        raise ArtifactError(path, "classes", got=listed, expected=f"a list of at most {CLASSES} names")
+    return _names(names if isinstance(names, list) else [classes], path)
+
+
+def _names(names: Sequence[Any], path: Path) -> tuple[str, ...]:
+    """What a model calls its classes, if data could have classes of these names.
+
+    Raises:
+        ArtifactError: they are too few or too many, one is no name, or stands there twice.
+    """
+    few_enough = FEWEST <= len(names) <= CLASSES
+    if not few_enough or not all(isinstance(name, str) and is_name(name) for name in names):
+        expected = f"a list of {FEWEST} to {CLASSES} names, each of {EXPECTED_NAME}"
+        raise ArtifactError(path, "classes", got=names, expected=expected)
+    if len(set(names)) != len(names):
+        raise ArtifactError(path, "classes", got=names, expected="names that differ")
     return tuple(names)
 
 
@@ -298,4 +314,4 @@ def _in_torch(path: Path) -> Classifier:
         logits_NK: NDArray[np.float32] = model(normalise(torch.from_numpy(pixels_N1HW).div_(255.0))).numpy()
         return logits_NK
 
-    return Classifier(logits, path, card.classes)
+    return Classifier(logits, path, _names(card.classes, path) if card.classes else ())

@@ -28,7 +28,6 @@ EXTRA = (
     "torchvision",
     "sklearn",
     "matplotlib",
-    "onnx",
     "onnxscript",
     "safetensors",
     "mlxtend",

@@ -101,7 +101,7 @@ DOORS: dict[str, tuple[Callable[[str], list[str]], set[str], str]] = {
     ),
     "ONNX": (
         uses("onnx", "onnxruntime", "onnxscript", "torch.onnx"),
-        {"onnx.py", "serving.py"},
+        {"graph.py", "onnx.py", "serving.py"},
         "from torch.onnx import export",
     ),
     "torchvision": (uses("torchvision"), {"data/downloads.py"}, "from torchvision.datasets import MNIST"),
