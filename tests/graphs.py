@@ -96,20 +96,21 @@ def insert(
     model.graph.node.insert(1, node)
 
 
-def body(*nodes: onnx.NodeProto) -> onnx.GraphProto:
-    """A graph to be run within a node; it hands its condition on."""
-    condition = helper.make_tensor_value_info("go", TensorProto.BOOL, [])
+def body() -> onnx.GraphProto:
+    """A graph to be run within a node; it hands its condition and what it is given on."""
     counter = helper.make_tensor_value_info("i", TensorProto.INT64, [])
-    again = helper.make_tensor_value_info("again", TensorProto.BOOL, [])
-    return helper.make_graph(
-        [helper.make_node("Identity", ["go"], ["again"]), *nodes], "b", [counter, condition], [again]
-    )
+    condition, again = (helper.make_tensor_value_info(name, TensorProto.BOOL, []) for name in ("go", "again"))
+    taken, given = (helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in "xy")
+    nodes = [helper.make_node("Identity", ["go"], ["again"]), helper.make_node("Relu", ["x"], ["y"])]
+    return helper.make_graph(nodes, "body", [counter, condition, taken], [again, given])
 
 
 def loop(model: onnx.ModelProto, times: int = MOST) -> None:
-    """A loop of that many rounds beside the network."""
-    rounds, go = constant(model, "rounds", np.int64(times)), constant(model, "go_on", np.bool_(True))
-    model.graph.node.append(helper.make_node("Loop", [rounds, go], [], body=body()))
+    """A loop of that many rounds before the network."""
+    rounds, go = constant(model, "rounds", np.int64(times)), constant(model, "go_on", np.ones((), np.bool_))
+    first = model.graph.node[1]
+    model.graph.node.insert(1, helper.make_node("Loop", [rounds, go, first.input[0]], ["new0"], body=body()))
+    first.input[0] = "new0"
 
 
 def functions(model: onnx.ModelProto, depth: int, *, used: bool = True) -> None:
@@ -158,7 +159,7 @@ def typed(model: onnx.ModelProto, kind: int, content: bytes) -> None:
 
 
 def of_strings(model: onnx.ModelProto) -> None:
-    tensor(model).CopyFrom(helper.make_tensor(tensor(model).name, TensorProto.STRING, [1], [b"text"]))
+    tensor(model).CopyFrom(numpy_helper.from_array(np.array(["text"], object), tensor(model).name))
 
 
 def shaped(model: onnx.ModelProto, *dims: int) -> None:
