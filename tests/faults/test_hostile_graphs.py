@@ -32,8 +32,8 @@ def test_command_ends_in_65_and_one_line_for_every_hostile_file(tmp_path: Path) 
 
 
 def test_many_bytes_with_a_digest_are_refused_or_answer(tmp_path: Path) -> None:
-    refused, answered = outcomes(tmp_path, seed=1, count=5_000)
-    assert min(refused, answered) > 300
+    refused, answered = outcomes(tmp_path, seed=1, count=2_000)
+    assert min(refused, answered) > 150
 
 
 FAMILIES = ("reference", "compact", "sprint")
