@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from mnist_dvc.data.arrays import CLASSES, SIDE
+from mnist_dvc.data.arrays import CLASSES, FEWEST, SIDE
+from mnist_dvc.data.named import EXPECTED_NAME, is_name
 from mnist_dvc.errors import ArtifactError, DataError
 from mnist_dvc.image import parse_digits, parse_picture, read_digits, read_picture
 from mnist_dvc.image.memory import as_file, is_image
-from mnist_dvc.pretrained import RELEASED, released_onnx
+from mnist_dvc.pickled import refuse_pickle
+from mnist_dvc.pretrained import RELEASED, released_onnx, released_sha256
 from mnist_dvc.report.classes import answer_names
 from mnist_dvc.serving import read_onnx
 
@@ -37,7 +39,6 @@ BEST = "compact"
 """The released network with the fewest errors in its study."""
 SURE = 0.9
 """Confidence below which an answer is called unsure; docs/predict.md says what that gives on validation images."""
-CHECKPOINTS = (".pth", ".pt")
 BATCH = 100
 A_PICTURE = "picture"
 PICTURES = "a path, the bytes of a picture file, an image of PIL, or an array"
@@ -161,6 +162,8 @@ class Classifier:
             return np.empty((0, CLASSES))
         parts = [self._logits(images_N1HW[at : at + BATCH]) for at in range(0, len(images_N1HW), BATCH)]
         logits_NK = np.concatenate(parts).astype(np.float64)
+        if logits_NK.shape != (len(images_N1HW), CLASSES):
+            raise ArtifactError(self._where, "answers", got=logits_NK.shape, expected=(len(images_N1HW), CLASSES))
         if not np.isfinite(logits_NK).all():
             got, expected = "values that are no numbers", "probabilities; train again"
             raise ArtifactError(self._where, "answers", got=got, expected=expected)
@@ -241,11 +244,12 @@ def load(model: str | os.PathLike[str] = BEST) -> Classifier:
     """The classifier in a model file, or a released network by its name.
 
     Args:
-        model: ``compact`` or ``reference``; an ONNX file that ``export`` wrote; or a model file or checkpoint that
-            ``train`` wrote, which takes PyTorch and so the extra ``train``.
+        model: ``compact`` or ``reference``; an ONNX file that ``export`` wrote; or the model file that ``train``
+            wrote, which takes PyTorch and so the extra ``train``. A checkpoint is a pickle, and not read.
 
     Raises:
-        ArtifactError: the file is missing or damaged, or there is neither a file nor a released network of that name.
+        ArtifactError: the file is missing, damaged or a checkpoint, or there is neither a file nor a released network
+            of that name.
         ModuleNotFoundError: the file takes PyTorch, which is not installed.
     """
     path = released_onnx(str(model)) if str(model) in RELEASED else Path(model)
@@ -254,41 +258,54 @@ def load(model: str | os.PathLike[str] = BEST) -> Classifier:
         hint = f"; did you mean {near[0]}?" if near else ""
         expected = f"a model file, or a released network ({', '.join(RELEASED)}){hint}"
         raise ArtifactError(path, "model", got="no file", expected=expected)
+    refuse_pickle(path)
     if path.suffix != ".onnx":
         return _in_torch(path)
-    network = read_onnx(path)
-    classes = _classes(network.properties.get("classes"), path)
+    network = read_onnx(path, released_sha256())
+    classes = _listed(network.properties.get("classes"), path)
     return Classifier(lambda images_N1HW: network.logits(images_N1HW, BATCH), path, classes)
 
 
-def _classes(listed: str | None, path: Path) -> tuple[str, ...]:
-    """The names of the classes that an ONNX file says it has; none where they are digits.
+def _listed(classes: str | None, path: Path) -> tuple[str, ...]:
+    """The names of the classes that an ONNX file lists; none where they are digits.
 
     Raises:
-        ArtifactError: they are no list of that many names.
+        ArtifactError: it is no list, or as :func:`_names`.
     """
-    if listed is None:
+    if classes is None:
         return ()
     try:
-        names = json.loads(listed)
+        names = json.loads(classes)
     except (ValueError, RecursionError):
         names = None
-    if not isinstance(names, list) or len(names) > CLASSES or not all(isinstance(name, str) for name in names):
-        raise ArtifactError(path, "classes", got=listed, expected=f"a list of at most {CLASSES} names")
+    return _names(names if isinstance(names, list) else [classes], path)
+
+
+def _names(names: Sequence[Any], path: Path) -> tuple[str, ...]:
+    """What a model calls its classes, if data could have classes of these names.
+
+    Raises:
+        ArtifactError: they are too few or too many, one is no name, or stands there twice.
+    """
+    few_enough = FEWEST <= len(names) <= CLASSES
+    if not few_enough or not all(isinstance(name, str) and is_name(name) for name in names):
+        expected = f"a list of {FEWEST} to {CLASSES} names, each of {EXPECTED_NAME}"
+        raise ArtifactError(path, "classes", got=names, expected=expected)
+    if len(set(names)) != len(names):
+        raise ArtifactError(path, "classes", got=names, expected="names that differ")
     return tuple(names)
 
 
 def _in_torch(path: Path) -> Classifier:
-    """The classifier in a model file or a checkpoint; imports PyTorch, which takes seconds."""
+    """The classifier in a model file; imports PyTorch, which takes seconds."""
     import torch  # noqa: PLC0415
 
     from mnist_dvc.data.digits import normalise  # noqa: PLC0415
     from mnist_dvc.model.weights import read_model  # noqa: PLC0415
     from mnist_dvc.runtime import set_up  # noqa: PLC0415
-    from mnist_dvc.training.checkpoint import read_checkpoint  # noqa: PLC0415
 
     set_up(threads=1)
-    model, card = (read_checkpoint if path.suffix in CHECKPOINTS else read_model)(path)
+    model, card = read_model(path)
     model.to(memory_format=torch.channels_last)
 
     @torch.no_grad()
@@ -297,4 +314,4 @@ def _in_torch(path: Path) -> Classifier:
         logits_NK: NDArray[np.float32] = model(normalise(torch.from_numpy(pixels_N1HW).div_(255.0))).numpy()
         return logits_NK
 
-    return Classifier(logits, path, card.classes)
+    return Classifier(logits, path, _names(card.classes, path) if card.classes else ())

@@ -52,7 +52,7 @@ ModelOption = Annotated[
     typer.Option(
         "--model",
         metavar="FILE",
-        help="A trained model (.onnx, .safetensors, .pth) or a released one (compact, reference); else models/'s.",
+        help="A trained model (.onnx, .safetensors) or a released one (compact, reference); else models/'s.",
     ),
 ]
 

@@ -16,7 +16,8 @@ from torch import nn
 from mnist_dvc.data.arrays import SIDE
 from mnist_dvc.data.digits import normalise
 from mnist_dvc.files import BLANK, sealed
-from mnist_dvc.serving import CLASSES, INPUT, OUTPUT, SEAL
+from mnist_dvc.operators import INPUT, OUTPUT
+from mnist_dvc.serving import CLASSES, SEAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 import pytest
+import torch
 from helpers import blobs
 from PIL import Image
 
@@ -18,6 +19,9 @@ from mnist_dvc.classifier import SURE, Answer, Classifier, load
 from mnist_dvc.errors import ArtifactError, DataError, ImageError
 from mnist_dvc.files import BLANK, sealed
 from mnist_dvc.image import read_picture
+from mnist_dvc.model import build
+from mnist_dvc.model.weights import Card, weights_bytes
+from mnist_dvc.params import ModelParams
 from mnist_dvc.pretrained import RELEASED, released_onnx, released_weights
 from mnist_dvc.serving import SEAL
 
@@ -205,10 +209,35 @@ def test_classes_that_are_no_digits_are_called_by_their_names(tmp_path: Path, pi
     assert load(onnx_with(tmp_path)).classify(picture).name == "1"
 
 
-@pytest.mark.parametrize("classes", ["top", '{"1": "top"}', "[1, 2]", json.dumps(["x"] * 11), "[" * 100_000])
+A_LIST = "classes: got .*, expected a list of 2 to 10 names, each of at most 60 characters"
+CLASSES = {
+    "top": A_LIST,
+    '{"1": "top"}': A_LIST,
+    "[1, 2]": A_LIST,
+    '"top"': A_LIST,
+    '["one"]': A_LIST,
+    json.dumps(["x"] * 11): A_LIST,
+    json.dumps(["a\nb", "c"]): A_LIST,
+    json.dumps(["x" * 61, "c"]): A_LIST,
+    "[" * 1_000: A_LIST,
+    '["x", "x"]': "classes: got .*, expected names that differ",
+    "[" * 100_000: "property classes: got 100,000 characters, expected at most 2,000",
+}
+
+
+@pytest.mark.parametrize("classes", CLASSES, ids=range(len(CLASSES)))
 def test_classes_that_are_no_names_are_refused(tmp_path: Path, classes: str) -> None:
-    with pytest.raises(ArtifactError, match="model.onnx: classes: got .*, expected a list of at most 10 names"):
+    with pytest.raises(ArtifactError, match=f"model.onnx: .*{CLASSES[classes]}"):
         load(onnx_with(tmp_path, classes=classes))
+
+
+def test_classes_of_a_model_file_that_are_no_names_are_refused(tmp_path: Path) -> None:
+    state = dict(build(ModelParams(name="compact", dropout=0.0), torch.Generator().manual_seed(0)).state_dict())
+    for classes in (("x",) * 10, tuple(map(str, range(100))), ("a\nb", "c"), ("one",)):
+        card = Card("compact", 19_706, "mnist", "d" * 64, {}, classes)
+        (tmp_path / "model.safetensors").write_bytes(weights_bytes(state, card))
+        with pytest.raises(ArtifactError, match="model.safetensors: classes: got "):
+            load(tmp_path / "model.safetensors")
 
 
 # ------------------------------------------------------------------------------------------------------------- refusals

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from graphs import changed
 from helpers import write_params
 from PIL import Image
 
@@ -28,7 +29,6 @@ EXTRA = (
     "torchvision",
     "sklearn",
     "matplotlib",
-    "onnx",
     "onnxscript",
     "safetensors",
     "mlxtend",
@@ -62,6 +62,12 @@ def test_pictures_are_answered(home: Path) -> None:
     assert json.loads(result.stdout)["digit"] == 1
     by_name = run(home, "predict", "--model", "compact", "--json", "one.png")
     assert (by_name.stdout, by_name.stderr) == (result.stdout, "")
+
+
+def test_onnx_file_of_anybody_is_looked_into_and_answers(home: Path) -> None:
+    (home / "own.onnx").write_bytes(changed(lambda _: None))
+    result = run(home, "predict", "--json", "--model", "own.onnx", "one.png")
+    assert (result.returncode, json.loads(result.stdout)["digit"]) == (0, 1), result.stderr
 
 
 @pytest.mark.parametrize("network", RELEASED)

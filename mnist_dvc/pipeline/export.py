@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from mnist_dvc.data.digits import Digits
 from mnist_dvc.errors import ArtifactError
 from mnist_dvc.files import exclusive, json_bytes, own_sums, publish, read_regular, sha256, sha256sums
+from mnist_dvc.graph import checked
 from mnist_dvc.inference import logits_of
 from mnist_dvc.onnx import onnx_bytes, properties_of
 from mnist_dvc.report.model_card import TEMPLATE, Facts, Scores, model_card
@@ -56,7 +57,8 @@ def export(params: Params, paths: Paths) -> None:
 
     Raises:
         ArtifactError: the model is missing, damaged or not the recorded one, of another network than ``model.name`` or
-            of other digits, the answers differ, or the metrics of the test are missing, damaged or of another network.
+            of other digits, the answers differ, ``predict`` would refuse the file, or the metrics of the test are
+            missing, damaged or of another network.
         ChangedError: what was read stands there no more.
         DataError: the prepared digits are missing or damaged.
         BusyError: another process works in this workspace.
@@ -74,6 +76,7 @@ def _export(params: Params, paths: Paths) -> None:
     digits = Digits(training.images_N1HW[:MOST_IMAGES], training.labels_N[:MOST_IMAGES])
     content = onnx_bytes(taken.model, params.export.opset, properties_of(taken.card, taken.sha256))
     comparison = _compare(content, taken.model, digits, paths.model)
+    checked(content, paths.onnx)  # so that `predict` reads it
     _refuse_difference(comparison, params.export.tolerance, paths.onnx)
     metrics = _metrics(taken.card, comparison, content, params.export.opset)
     facts = Facts(

@@ -58,14 +58,14 @@ def predict(
 
     Args:
         sources: files, folders (their files and folders by name, without hidden ones), or ``-`` for standard input.
-        model_path: the ONNX file that ``export`` wrote, the model that ``train`` wrote, or its checkpoint.
+        model_path: the ONNX file that ``export`` wrote, or the model that ``train`` wrote.
         as_json: JSON lines instead of a table.
         many: read all digits of a picture, instead of refusing one that shows several.
         show: a folder for sheets of what was read in each picture, made if absent.
         at_least: confidence from 0 to 1 below which an answer is refused.
 
     Raises:
-        ArtifactError: the model is missing or damaged.
+        ArtifactError: the model is missing, damaged, or a checkpoint, which is not read.
         ImageError: after all answers, if any of them was a refusal.
         OSError: standard output takes no more, or ``show`` no sheet.
     """

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["FOLDER", "MANIFEST", "RELEASED", "released_description", "released_onnx", "released_weights"]
+from mnist_dvc.files import recorded_sha256
+
+__all__ = [
+    "FOLDER",
+    "MANIFEST",
+    "RELEASED",
+    "released_description",
+    "released_onnx",
+    "released_sha256",
+    "released_weights",
+]
 
 FOLDER = Path(__file__).parent
 MANIFEST = "manifest.json"
@@ -25,3 +35,13 @@ def released_weights(network: str, folder: Path = FOLDER) -> Path:
 def released_description(network: str, folder: Path = FOLDER) -> Path:
     """What ``network`` is made of, to be read by ``read_description``."""
     return folder / f"{network}.json"
+
+
+def released_sha256(folder: Path = FOLDER) -> frozenset[str]:
+    """SHA-256 of each released ONNX file, by which a copy of it is known under any name.
+
+    Raises:
+        ArtifactError: the list of them is damaged.
+    """
+    recorded = (recorded_sha256(released_onnx(network, folder)) for network in RELEASED)
+    return frozenset(digest for digest in recorded if digest is not None)

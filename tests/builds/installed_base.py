@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -52,6 +54,18 @@ def test_the_version_is_told(tmp_path: Path) -> None:
 
 def test_a_drawn_digit_is_answered(seven: Path) -> None:
     result = run(seven, "predict", "--json", "seven.png")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["digit"] == 7
+
+
+def test_a_file_that_is_not_a_released_one_is_looked_into_and_answers(seven: Path) -> None:
+    (released,) = ENVIRONMENT.rglob("pretrained/compact.onnx")
+    content = released.read_bytes()
+    seal = re.search(rb"\n\x06sha256\x12\x40([0-9a-f]{64})", content)
+    assert seal is not None
+    blank = content.replace(seal[1], b"0" * 64, 1).replace(b"compact", b"another", 1)
+    (seven / "own.onnx").write_bytes(blank.replace(b"0" * 64, hashlib.sha256(blank).hexdigest().encode(), 1))
+    result = run(seven, "predict", "--json", "--model", "own.onnx", "seven.png")
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["digit"] == 7
 

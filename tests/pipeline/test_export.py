@@ -292,6 +292,25 @@ def test_network_with_a_fixed_number_of_images_is_found(published: Paths, monkey
     assert not published.onnx.exists()
 
 
+def test_network_that_predict_would_refuse_is_not_exported(published: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network may answer as PyTorch does by an operator that is none of ours."""
+
+    def foreign(model: nn.Module, opset: int, properties: dict[str, str]) -> bytes:
+        proto = onnx.load_from_string(onnx_bytes(model, opset, properties))
+        last = proto.graph.node[-1]
+        last.output[0] = "before"
+        proto.graph.node.append(onnx.helper.make_node("Identity", ["before"], ["logits"]))
+        content: bytes = proto.SerializeToString()
+        return content
+
+    monkeypatch.setattr(stage, "onnx_bytes", foreign)
+    with pytest.raises(
+        ArtifactError, match="model.onnx: node 28 'Identity': operator: got Identity, expected one of A"
+    ):
+        export(params(), published)
+    assert not published.onnx.exists()
+
+
 def test_test_and_validation_images_are_never_read(published: Paths) -> None:
     for split_name in ("test", "validation"):
         remove_split(published.prepared, split_name)

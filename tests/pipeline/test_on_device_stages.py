@@ -76,9 +76,8 @@ def tensors_in(tree: Mapping[Any, Any]) -> Iterator[torch.Tensor]:
 READ = (
     "import sys, torch; from pathlib import Path\n"
     "from mnist_dvc.model.weights import read_model\n"
-    "from mnist_dvc.training.checkpoint import read_checkpoint\n"
     "told = torch.load(sys.argv[1], weights_only=True)\n"
-    "read_checkpoint(Path(sys.argv[1])); read_model(Path(sys.argv[2]))\n"
+    "read_model(Path(sys.argv[2]))\n"
     "print(torch.cuda.is_available(), len(told['optimizer_state_dict']['state']))\n"
 )
 

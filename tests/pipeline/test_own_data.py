@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
 from helpers import blobs, idx_bytes, params, raw_digits
 from pages import foreign, words
 
@@ -25,7 +26,6 @@ from mnist_dvc.pipeline.prepare import prepare
 from mnist_dvc.pipeline.report import report
 from mnist_dvc.pipeline.train import train
 from mnist_dvc.serving import read_onnx
-from mnist_dvc.training.checkpoint import read_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,15 +67,16 @@ def test_manifest_metrics_and_model_files_say_which_data_set_and_which_classes(m
     for told in (paths.test_metrics, paths.metrics, paths.export_metrics):
         assert json.loads(told.read_text())["dataset"] == "fruits"
     assert json.loads(paths.train_metrics.read_text())["trained_on"] == "fruits"
-    for _, card in (read_model(paths.model), read_checkpoint(paths.checkpoint)):
-        assert (card.dataset, card.classes) == ("fruits", NAMES)
+    _, card = read_model(paths.model)
+    about = torch.load(paths.checkpoint, weights_only=True)["about"]
+    assert (card.dataset, card.classes) == (about["dataset"], tuple(about["classes"])) == ("fruits", NAMES)
     properties = read_onnx(paths.onnx).properties
     assert (properties["dataset"], tuple(json.loads(properties["classes"]))) == ("fruits", NAMES)
 
 
 def test_every_kind_of_model_answers_with_the_names(made: Path) -> None:
     paths = Paths(made)
-    for model in (paths.model, paths.checkpoint, paths.onnx):
+    for model in (paths.model, paths.onnx):
         classifier = load(model)
         assert classifier.classes == (*NAMES, *map(str, range(3, 10)))
         answer = classifier.classify(Prepared.open(paths.prepared).read("test").images_NHW[0])

@@ -246,7 +246,7 @@ def test_network_that_computes_no_numbers_is_refused(home: Path, capsys: pytest.
     [
         ("model.safetensors", "the model that `train` writes"),
         ("model.onnx", "the ONNX file that `export` writes"),
-        ("checkpoint.pth", "the checkpoint that `train` writes"),
+        ("checkpoint.pth", "the model.safetensors or model.onnx of the same training"),
     ],
 )
 def test_model_is_looked_for_before_any_picture(
