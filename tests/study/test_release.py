@@ -12,7 +12,7 @@ from mnist_dvc.describe import parameter_count
 from mnist_dvc.description import read_description
 from mnist_dvc.errors import ArtifactError
 from mnist_dvc.files import SUMS, sha256, sha256sums
-from mnist_dvc.model import build
+from mnist_dvc.model import NETWORKS, build
 from mnist_dvc.model.weights import Card, read_model, weights_bytes
 from mnist_dvc.onnx import onnx_bytes
 from mnist_dvc.params import ModelParams
