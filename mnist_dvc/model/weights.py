@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     Networks = Mapping[str, Callable[[float], nn.Module]]
 
 __all__ = [
-    "METADATA_KEY",
     "Card",
     "kind_of",
     "network_of",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from mnist_dvc.training.teaching import Teaching
 
-__all__ = ["read_answers"]
+__all__ = ["digits_of", "read_answers"]
 
 LARGEST_HEADER = 64 * 2**10
 """Bytes; the digests of a hundred teachers take 7,000."""
@@ -55,10 +55,7 @@ def read_answers(path: Path, *, dataset: str, data_digest: str, images: int) -> 
             no distribution over the classes.
         OSError: the system refused to read it.
     """
-    with open_regular(path, LARGEST, ArtifactError, EXPECTED) as content:
-        file = TensorFile.of(content.read(LARGEST_HEADER + 8), path, EXPECTED, LARGEST_HEADER)
-        size = content.seek(0, os.SEEK_END)
-    lesson = _lesson_of(file)
+    file, size, lesson = _begun(path)
     got, expected = f"{lesson.dataset} ({lesson.data_digest[:12]})", f"{dataset} ({data_digest[:12]})"
     if got != expected:
         raise ArtifactError(path, "digits it is about", got=got, expected=f"{expected}; run `study teach` again")
@@ -69,9 +66,24 @@ def read_answers(path: Path, *, dataset: str, data_digest: str, images: int) -> 
     return teaching
 
 
-def _lesson_of(file: TensorFile) -> _Lesson:
+def digits_of(path: Path) -> tuple[str, str]:
+    """The data set that the answers in ``path`` are about, and the digest of its prepared digits.
+
+    Raises:
+        ArtifactError: the file is missing, or its header damaged.
+        OSError: the system refused to read it.
+    """
+    _, _, lesson = _begun(path)
+    return lesson.dataset, lesson.data_digest
+
+
+def _begun(path: Path) -> tuple[TensorFile, int, _Lesson]:
+    """The header of ``path``, the size of the whole in bytes, and the lesson that it tells of."""
+    with open_regular(path, LARGEST, ArtifactError, EXPECTED) as content:
+        file = TensorFile.of(content.read(LARGEST_HEADER + 8), path, EXPECTED, LARGEST_HEADER)
+        size = content.seek(0, os.SEEK_END)
     try:
-        return _Told.model_validate_json(file.metadata).lesson
+        return file, size, _Told.model_validate_json(file.metadata).lesson
     except ValidationError as error:
         raise ArtifactError(file.where, "header", got=damage(error), expected=EXPECTED) from error
 

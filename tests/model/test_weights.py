@@ -15,7 +15,8 @@ from helpers import FIXTURES, NO_FILES, ROOT
 from mnist_dvc.errors import ArtifactError, DivergedError
 from mnist_dvc.files import SUMS, sha256sums
 from mnist_dvc.model import NETWORKS, build
-from mnist_dvc.model.weights import METADATA_KEY, Card, read_model, weights_bytes
+from mnist_dvc.model.tensorfile import METADATA_KEY
+from mnist_dvc.model.weights import Card, read_model, weights_bytes
 from mnist_dvc.params import ModelParams
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from helpers import FIXTURES, NO_FILES
 
 from mnist_dvc.errors import ArtifactError, DivergedError
 from mnist_dvc.files import sha256
+from mnist_dvc.model.tensorfile import METADATA_KEY
 from mnist_dvc.training.events import EpochRow
 from mnist_dvc.training.snapshot import (
     KEEP,
-    METADATA_KEY,
     Snapshot,
     SnapshotFolder,
     TrainingState,
