@@ -290,8 +290,10 @@ def teach(
 ) -> None:
     """Ask teachers about distorted versions of every training image, write data/teaching.safetensors."""
     with loaded_params(params, changes) as loaded:
+        from mnist_dvc.study.kept import forget_unfit_views
         from mnist_dvc.study.teach import teach as run
 
+        forget_unfit_views(Paths())
         run(loaded, Paths(), teachers, views=views, seed=seed)
 
 

@@ -12,7 +12,7 @@ import pytest
 from graphs import changed, good, insert, message
 from graphs_table import HOSTILE, INTERFACE, PLAIN, content_of, many_nodes
 from helpers import posix
-from hostile import IMAGES_N1HW, codes_of, outcomes
+from hostile_graphs import IMAGES_N1HW, codes_of, outcomes
 from onnx import helper
 
 from mnist_dvc import graph

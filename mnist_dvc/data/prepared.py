@@ -222,7 +222,12 @@ class Prepared:
             DataError: ``digits.npz`` is missing, damaged, or does not hold what the manifest says.
         """
         images_NHW = self._array(name, "images")
-        return LabelledImages(images_NHW, self._array(name, "labels"), f"{self.folder / DIGITS}, {name}")
+        digits = LabelledImages(images_NHW, self._array(name, "labels"), f"{self.folder / DIGITS}, {name}")
+        split, counts = self._split(name), np.bincount(digits.labels_N, minlength=CLASSES).tolist()
+        if split is not None and counts != split.per_class:
+            expected = f"{split.per_class}, as {MANIFEST} says"
+            raise DataError(self.folder / DIGITS, f"labels of {name} per class", got=counts, expected=expected)
+        return digits
 
     def index(self, name: str) -> NDArray[np.int32]:
         """Positions of the images of split ``name`` in the file or pool that they were taken from.

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import safetensors.torch
 import torch
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
-from safetensors import SafetensorError
 
 from mnist_dvc.errors import ArtifactError, DivergedError
 from mnist_dvc.files import BLANK, read_regular, refuse_broken_seal, refuse_other_digest, sealed
 from mnist_dvc.model import NETWORKS
+from mnist_dvc.model.tensorfile import METADATA_KEY, TensorFile, damage, first_difference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     Networks = Mapping[str, Callable[[float], nn.Module]]
 
 __all__ = [
-    "METADATA_KEY",
     "Card",
     "kind_of",
     "network_of",
@@ -38,25 +37,25 @@ __all__ = [
     "weights_bytes",
 ]
 
-METADATA_KEY = "mnist_dvc"
-"""The only metadata key: with more than one, safetensors writes them in a random order."""
 SCHEMA = 2
 LARGEST = 2**20
 """Bytes; the 217,322 parameters of a teacher take 880,000, the 20,000 of a network 80,000."""
+LARGEST_HEADER = 64 * 2**10
+"""Bytes; those of the released models are 3,000 and 9,800."""
 EXPECTED = "the model that `train` writes"
-_LENGTH_BYTES = 8
+_Name = Annotated[str, Field(min_length=1, max_length=100)]
 
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(strict=True, extra="forbid"))
 class Card:
     """What a model file says of itself: the network, the data it was trained on, and the versions that trained it."""
 
-    network: str
-    parameters: int
-    dataset: str
-    data_digest: str
-    provenance: dict[str, str | int]
-    classes: tuple[str, ...] = ()
+    network: _Name
+    parameters: Annotated[int, Field(gt=0)]
+    dataset: _Name
+    data_digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    provenance: Annotated[dict[_Name, Annotated[str, Field(max_length=1000)] | int], Field(max_length=100)]
+    classes: Annotated[tuple[_Name, ...], Field(max_length=10)] = ()
     """Names of the answers 0, 1, ...; none where they are the digits."""
 
     def told(self) -> dict[str, Any]:
@@ -93,50 +92,58 @@ def read_model(path: Path, networks: Networks = NETWORKS) -> tuple[nn.Module, Ca
 
     Raises:
         ArtifactError: the file is missing, damaged, another one than the digests beside it say, or of another version;
-            or its tensors do not fit the network that it names.
+            or its tensors, or what it says of them, do not fit the network that it names.
     """
     content = read_regular(path, LARGEST, ArtifactError, EXPECTED)
     refuse_other_digest(path, content)
-    told = _read_told(content, path)
+    file = TensorFile.of(content, path, EXPECTED, LARGEST_HEADER)
+    told = _read_told(file)
     refuse_broken_seal(path, content, told.sha256)
-    try:
-        state = safetensors.torch.load(content)
-    except SafetensorError as error:
-        raise ArtifactError(path, "content", got=f"damage ({error})", expected=EXPECTED) from error
-    return network_of(told.card, state, path, networks), told.card
+    model = _empty(told.card, file.kinds, path, networks)  # before any of the file becomes a tensor
+    return _filled(model, file.unpack(content), path), told.card
 
 
-def _read_told(content: bytes, where: Path) -> _Told:
-    """The metadata in the header of safetensors bytes: 8 bytes of its length, then JSON."""
-    length = int.from_bytes(content[:_LENGTH_BYTES], "little")
+def _read_told(file: TensorFile) -> _Told:
+    """What the file says of itself."""
     try:
-        header = json.loads(content[_LENGTH_BYTES : _LENGTH_BYTES + length])
-        text = header["__metadata__"][METADATA_KEY]
-        schema = json.loads(text)["schema"]
+        schema = json.loads(file.metadata)["schema"]
         if schema == SCHEMA:
-            return _TOLD.validate_json(text)
+            return _TOLD.validate_json(file.metadata)
     except (ValidationError, ValueError, KeyError, TypeError, RecursionError) as error:
-        got = f"damage ({type(error).__name__})"
-        raise ArtifactError(where, "header", got=got, expected=EXPECTED) from error
-    raise ArtifactError(where, "schema", got=repr(schema)[:40], expected=f"{SCHEMA}, so train it again")
+        raise ArtifactError(file.where, "header", got=damage(error), expected=EXPECTED) from error
+    raise ArtifactError(file.where, "schema", got=repr(schema)[:40], expected=f"{SCHEMA}, so train it again")
 
 
 def network_of(card: Card, state: Mapping[str, Tensor], where: Path, networks: Networks = NETWORKS) -> nn.Module:
     """The network that ``card`` names with the weights ``state``, in evaluation mode, on the CPU.
 
     Raises:
-        ArtifactError: no such network, or a tensor that is missing, left over, of another shape or type, or not finite.
+        ArtifactError: no such network, one of another number of parameters, or a tensor that is missing, left over, of
+            another shape or type, or not finite.
     """
+    kinds = {str(name): kind_of(tensor) for name, tensor in state.items()}
+    return _filled(_empty(card, kinds, where, networks), state, where)
+
+
+def _empty(card: Card, kinds: Mapping[str, str], where: Path, networks: Networks) -> nn.Module:
+    """The network that ``card`` names, which tensors of these ``kinds`` fit."""
     if card.network not in networks:
         expected = f"one of {', '.join(networks)}"
         raise ArtifactError(where, "network", got=repr(card.network)[:40], expected=expected)
     model = networks[card.network](0.0)
     wanted = {name: kind_of(tensor) for name, tensor in model.state_dict().items()}
-    got = {str(name): kind_of(tensor) for name, tensor in state.items()}
-    for name in sorted(wanted.keys() | got.keys()):
-        if got.get(name) != wanted.get(name):
-            told, expected = got.get(name, "nothing"), wanted.get(name, "nothing")
-            raise ArtifactError(where, f"tensor {name[:80]!r} of {card.network}", got=told, expected=expected)
+    differing = first_difference(kinds, wanted)
+    if differing is not None:
+        name, got, expected = differing
+        raise ArtifactError(where, f"tensor {name[:80]!r} of {card.network}", got=got, expected=expected)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    if card.parameters != count:
+        raise ArtifactError(where, f"parameters of {card.network}", got=card.parameters, expected=count)
+    return model
+
+
+def _filled(model: nn.Module, state: Mapping[str, Tensor], where: Path) -> nn.Module:
+    """``model`` with the weights ``state``, which fit it."""
     broken = not_finite(state)
     if broken is not None:
         raise ArtifactError(where, f"tensor {broken!r}", got="NaN or infinity", expected="finite numbers")

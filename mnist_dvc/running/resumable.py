@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mnist_dvc.errors import ArtifactError, StoppedError, one_line
 from mnist_dvc.files import check_writable
+from mnist_dvc.training.consistency import refuse_impossible, refuse_runaway
 from mnist_dvc.training.events import EpochEnded, Stepped
 from mnist_dvc.training.snapshot import Snapshot
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mnist_dvc.running.interruption import Interruption
-    from mnist_dvc.training.engine import Training
+    from mnist_dvc.training.engine import Job, Training
     from mnist_dvc.training.events import Event
     from mnist_dvc.training.snapshot import SnapshotFolder
 
@@ -27,14 +28,23 @@ class ResumableTraining:
     """A training with its snapshots: :meth:`restore`, iterate over :meth:`events`, publish, :meth:`finish`."""
 
     def __init__(
-        self, training: Training, snapshots: SnapshotFolder, interruption: Interruption, *, snapshot_every: float
+        self,
+        training: Training,
+        job: Job,
+        snapshots: SnapshotFolder,
+        interruption: Interruption,
+        *,
+        snapshot_every: float,
     ) -> None:
-        """``snapshot_every`` is in seconds, within an epoch; the end of an epoch is always kept.
+        """``training`` is one of ``job``, not begun.
+
+        ``snapshot_every`` is in seconds, within an epoch; the end of an epoch is always kept.
 
         Raises:
             OSError: the folder of the snapshots cannot be written to.
         """
         self._training = training
+        self._job = job
         self._snapshots = snapshots
         self._interruption = interruption
         self._every = snapshot_every
@@ -64,6 +74,7 @@ class ResumableTraining:
         for path in self._snapshots.paths():
             try:
                 snapshot = self._snapshots.read(path)
+                refuse_impossible(snapshot.state, self._job, self._training.capture().tensors, path)
                 self._training.restore(snapshot.state)
             except (ArtifactError, OSError) as error:
                 words = error.problem if isinstance(error, ArtifactError) else one_line(error.strerror or error)
@@ -133,5 +144,6 @@ class ResumableTraining:
 
     def _save(self) -> None:
         state = self._training.capture()
+        refuse_runaway(state)
         self._snapshots.save(Snapshot(state=state, began=self._began, seconds=self.seconds))
         self._saved_at = time.perf_counter()

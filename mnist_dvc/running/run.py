@@ -24,10 +24,10 @@ from mnist_dvc.running.interruption import Interruption
 from mnist_dvc.running.measuring import measured
 from mnist_dvc.running.resumable import ResumableTraining
 from mnist_dvc.runtime import choose_device, choose_precision, provenance, set_up
+from mnist_dvc.training.answers import read_answers
 from mnist_dvc.training.engine import Job, Training
 from mnist_dvc.training.events import Finished
 from mnist_dvc.training.snapshot import SnapshotFolder
-from mnist_dvc.training.teaching import read_teaching
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -155,7 +155,7 @@ def trained(
             snapshots.clear()
         training = Training(job)
         loaded = time.perf_counter() - clock
-        resumable = ResumableTraining(training, snapshots, interruption, snapshot_every=snapshot_every)
+        resumable = ResumableTraining(training, job, snapshots, interruption, snapshot_every=snapshot_every)
         resumable.restore()
         card = _card(params, job, digits, inputs)
         beginning = Beginning(params, job, card, inputs, resumable.began, training.step, training.epochs_done)
@@ -172,13 +172,16 @@ def warn(line: str) -> None:
 
 def _job(params: Params, digits: Prepared, teaching: Path, networks: Networks, device: torch.device) -> Job:
     """What is to be trained on this machine."""
+    train, answers = digits.read("train"), None
+    if params.train.distillation:
+        answers = read_answers(teaching, dataset=digits.dataset, data_digest=digits.digest, images=len(train))
     return Job(
         model=build(params.model, generator(params.train.seed, "weights"), networks).to(device),
-        digits=Digits.on(device, digits.read("train")),
+        digits=Digits.on(device, train),
         validation=Digits.on(device, digits.read("validation")) if "validation" in digits else None,
         params=params.train,
         precision=choose_precision(params.train.precision, device),
-        teaching=read_teaching(teaching, digits.digest).to(device) if params.train.distillation else None,
+        teaching=None if answers is None else answers.to(device),
     )
 
 

@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import safetensors.torch
-from pydantic import Field, TypeAdapter, ValidationError
-from safetensors import SafetensorError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mnist_dvc.errors import ArtifactError
 from mnist_dvc.files import json_bytes, read_regular, sha256, write_atomically
+from mnist_dvc.model.tensorfile import METADATA_KEY, TensorFile, damage
 from mnist_dvc.model.weights import not_finite, refuse_divergence
-from mnist_dvc.training.events import EpochRow  # noqa: TC001  (pydantic reads the annotation)
+from mnist_dvc.training.events import EpochRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,8 +30,9 @@ SCHEMA = 1
 KEEP = 2
 """Snapshots that stay, so that there is a whole one even if the newest is damaged later."""
 LARGEST = 256 * 2**20
+LARGEST_HEADER = 4 * 2**20
+"""Bytes; the history of 10,000 epochs, the most that there can be, takes 2 million."""
 FIRST_LINE = re.compile(rb"mnist_dvc snapshot (\d{1,9}) ([0-9a-f]{64})")
-METADATA_KEY = "mnist_dvc"
 _END_OF_TIME = 1e11
 """Seconds since 1970, in the year 5138; the calendar takes no number that is much larger."""
 EXPECTED = "a snapshot that `train` writes"
@@ -58,18 +59,34 @@ class Snapshot:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Header:
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+_Seconds = Annotated[float, Field(ge=0.0, lt=_END_OF_TIME)]
+_Loss = Annotated[float, Field(ge=0.0)]
+_Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class _Row(_Strict):
+    """An :class:`EpochRow`, as it may be."""
+
+    epoch: Annotated[int, Field(ge=1)]
+    train_loss: _Loss
+    val_loss: _Loss | None
+    train_accuracy: _Fraction
+    val_accuracy: _Fraction | None
+    lr: _Loss
+
+
+class _Header(_Strict):
     """What a snapshot says beside its tensors."""
 
     identity: dict[str, Any]
     step: Annotated[int, Field(ge=0)]
-    history: tuple[EpochRow, ...]
-    began: Annotated[float, Field(ge=0.0, lt=_END_OF_TIME)]
-    seconds: Annotated[float, Field(ge=0.0, lt=_END_OF_TIME)]
-
-
-_HEADER = TypeAdapter(_Header)
+    history: list[_Row]
+    began: _Seconds
+    seconds: _Seconds
 
 
 def snapshot_bytes(snapshot: Snapshot, identity: Mapping[str, Any]) -> bytes:
@@ -82,15 +99,15 @@ def snapshot_bytes(snapshot: Snapshot, identity: Mapping[str, Any]) -> bytes:
     """
     state = snapshot.state
     refuse_divergence(state.tensors)
-    header = _Header(
-        identity=dict(identity),
-        step=state.step,
-        history=state.history,
-        began=snapshot.began,
-        seconds=snapshot.seconds,
-    )
+    header = {
+        "identity": dict(identity),
+        "step": state.step,
+        "history": [asdict(row) for row in state.history],
+        "began": snapshot.began,
+        "seconds": snapshot.seconds,
+    }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
-    payload = safetensors.torch.save(tensors, metadata={METADATA_KEY: json.dumps(asdict(header), allow_nan=False)})
+    payload = safetensors.torch.save(tensors, metadata={METADATA_KEY: json.dumps(header, allow_nan=False)})
     return f"mnist_dvc snapshot {SCHEMA} {sha256(payload)}\n".encode() + payload
 
 
@@ -116,19 +133,18 @@ def parse_snapshot(content: bytes, where: Path, identity: Mapping[str, Any]) -> 
     broken = not_finite(tensors)
     if broken is not None:
         raise ArtifactError(where, f"tensor {broken}", got="NaN or infinity", expected="finite numbers")
-    state = TrainingState(step=header.step, history=header.history, tensors=tensors)
+    history = tuple(EpochRow(**row.model_dump()) for row in header.history)
+    state = TrainingState(step=header.step, history=history, tensors=tensors)
     return Snapshot(state=state, began=header.began, seconds=header.seconds)
 
 
 def _parse_payload(payload: bytes, where: Path) -> tuple[_Header, dict[str, Tensor]]:
+    file = TensorFile.of(payload, where, EXPECTED, LARGEST_HEADER)
     try:
-        tensors = safetensors.torch.load(payload)
-        length = int.from_bytes(payload[:8], "little")
-        told = json.loads(payload[8 : 8 + length])["__metadata__"][METADATA_KEY]
-        return _HEADER.validate_json(told), tensors
-    except (SafetensorError, ValidationError, ValueError, KeyError, TypeError, RecursionError) as error:
-        got = f"damage ({type(error).__name__})"
-        raise ArtifactError(where, "content", got=got, expected=EXPECTED) from error
+        header = _Header.model_validate_json(file.metadata)
+    except ValidationError as error:
+        raise ArtifactError(where, "content", got=damage(error), expected=EXPECTED) from error
+    return header, file.unpack(payload)
 
 
 def _differences(found: Any, wanted: Any, key: str = "") -> list[str]:

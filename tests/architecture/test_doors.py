@@ -123,7 +123,7 @@ DOORS: dict[str, tuple[Callable[[str], list[str]], set[str], str]] = {
     "writing": (writes_files, {"files.py"}, "from pathlib import Path\nPath('x').write_text('y')"),
     "safetensors": (
         uses("safetensors"),
-        {"model/weights.py", "training/snapshot.py", "training/teaching.py"},
+        {"model/tensorfile.py", "model/weights.py", "training/snapshot.py", "training/teaching.py"},
         "import safetensors.torch",
     ),
     "locks": (uses("filelock", "fcntl"), {"files.py"}, "from filelock import FileLock"),

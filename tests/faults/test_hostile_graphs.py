@@ -10,7 +10,7 @@ import onnx
 import pytest
 from graphs_table import HOSTILE, content_of
 from helpers import posix
-from hostile import IMAGES_N1HW, codes_of, outcomes
+from hostile_graphs import IMAGES_N1HW, codes_of, outcomes
 
 from mnist_dvc.graph import OPSETS, checked
 from mnist_dvc.model import NETWORKS

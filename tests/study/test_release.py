@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from mnist_dvc.describe import parameter_count
 from mnist_dvc.description import read_description
 from mnist_dvc.errors import ArtifactError
 from mnist_dvc.files import SUMS, sha256, sha256sums
-from mnist_dvc.model import build
+from mnist_dvc.model import NETWORKS, build
 from mnist_dvc.model.weights import Card, read_model, weights_bytes
 from mnist_dvc.onnx import onnx_bytes
 from mnist_dvc.params import ModelParams
@@ -60,11 +61,11 @@ def root(tmp_path: Path) -> Path:
 
 
 def write_trial(study: Path, network: str, seed: int, accuracy: float) -> None:
-    state = build(ModelParams(name=network, dropout=0.0), torch.Generator().manual_seed(seed)).state_dict()
+    model = build(ModelParams(name=network, dropout=0.0), torch.Generator().manual_seed(seed))
     folder = Paths(study).trial(network, seed)
     folder.mkdir(parents=True)
-    card = Card(network, 19_000, "mnist", "d" * 64, {"threads": 1})
-    (folder / "model.safetensors").write_bytes(weights_bytes(dict(state), card))
+    card = Card(network, parameter_count(model), "mnist", "d" * 64, {"threads": 1})
+    (folder / "model.safetensors").write_bytes(weights_bytes(model.state_dict(), card))
     (folder / "metrics.json").write_text(json.dumps({"seed": seed, "accuracy": accuracy, "brier": 0.1} | FIGURES))
 
 
@@ -97,7 +98,7 @@ def test_files_and_manifest_are_written(root: Path, capsys: pytest.CaptureFixtur
             "study": RELEASED[network],
             "seed": 1,
             "network": network,
-            "parameters": 19_000,
+            "parameters": parameter_count(NETWORKS[network](0.0)),
             "dataset": "mnist",
             "data_digest": "d" * 64,
             "provenance": {"threads": 1},

@@ -60,7 +60,7 @@ def test_answers_are_read_only_if_they_are_asked_for(workspace: Paths) -> None:
     with pytest.raises(ArtifactError, match=r"teaching\.safetensors: file: got nothing, expected the answers that"):
         student(workspace)
     workspace.teaching.write_bytes(b"damage")
-    with pytest.raises(ArtifactError, match=r"teaching\.safetensors: content: got damage"):
+    with pytest.raises(ArtifactError, match=r"teaching\.safetensors: header: got damage"):
         student(workspace)
     assert student(workspace, distillation=0.0)
 
