@@ -19,7 +19,7 @@ from mnist_dvc.training.engine import Training
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hostile import Change
+    from hostile_tensors import Change
 
     from mnist_dvc.paths import Paths
 

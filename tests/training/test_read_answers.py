@@ -20,7 +20,7 @@ from mnist_dvc.training.teaching import TENSOR, Lesson, Teaching, read_teaching,
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hostile import Change
+    from hostile_tensors import Change
 
 DIGITS, VIEWS, IMAGES = "d" * 64, 3, 4
 LESSON = Lesson(
