@@ -7,36 +7,47 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import io
 import os
 import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from mnist_dvc.codebase import as_begun
-from mnist_dvc.errors import MnistDvcError, printable
+from mnist_dvc.errors import MnistDvcError, one_line, printable
+from mnist_dvc.memory import is_out_of_memory, when_a_library_exits
 from mnist_dvc.paths import Paths
 from mnist_dvc.running.interruption import Watchdog
-from mnist_dvc.streams import fill_descriptors, outlive_errors, outlive_output
-from mnist_dvc.usage import DEBUG, DEFAULT_PARAMS, Command, ParamsOption, Program, SetOption, loaded_params, told_of
+from mnist_dvc.streams import fill_descriptors, name_output, outlive_errors, outlive_output
+from mnist_dvc.usage import (
+    DEBUG,
+    DEFAULT_PARAMS,
+    Command,
+    ModelOption,
+    ParamsOption,
+    Program,
+    SetOption,
+    fraction,
+    given_folder,
+    given_path,
+    loaded_params,
+    some_name,
+    told_of,
+)
 from mnist_dvc.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from typer._click.core import Context
 
 __all__ = ["app", "main"]
 
 PROGRAM = "mnist-dvc"
 EXIT_MISSING, EXIT_INTERNAL, EXIT_IO = 69, 70, 74
-PRINTING = ("predict", "summary")
-"""Commands whose product is what they print; the others write files, and outlive the console."""
 EXTRAS = dict.fromkeys(("anyio", "click", "h11", "idna", "starlette", "uvicorn"), "demo")
 """The extra that brings a package, where that is not `train`."""
-OUT_OF_MEMORY = ("DefaultCPUAllocator: ", "could not create a primitive", "could not create a memory")
 
 app = typer.Typer(
     name=PROGRAM,
@@ -47,24 +58,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-ModelOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--model",
-        metavar="FILE",
-        help="A trained model (.onnx, .safetensors) or a released one (compact, reference); else models/'s.",
-    ),
-]
+
+class WritingCommand(Command):
+    """A command whose product are files: it outlives the console, and takes note of what it is made of."""
+
+    def invoke(self, ctx: Context) -> Any:
+        """Run it; what it prints may be lost from here on, unlike its help."""
+        outlive_output()
+        as_begun()  # before any of it is imported
+        return super().invoke(ctx)
 
 
-command = functools.partial(app.command, cls=Command)
-
-
-def _fraction(value: float) -> float:
-    """A number from 0 to 1; the range of an option would let NaN through."""
-    if not 0 <= value <= 1:
-        raise typer.BadParameter(f"got {value:g}, expected a number from 0 to 1")
-    return value
+command = functools.partial(app.command, cls=WritingCommand)
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001  (typer passes it so)
@@ -75,23 +80,20 @@ def _version(wanted: bool) -> None:  # noqa: FBT001  (typer passes it so)
 
 @app.callback()
 def _common(
-    context: typer.Context,
     *,
-    debug: Annotated[bool, typer.Option(DEBUG, help="Show the traceback of an error.")] = False,  # noqa: ARG001
-    version: Annotated[  # noqa: ARG001
+    debug: Annotated[bool, typer.Option(DEBUG, help="Show the traceback of an error.")] = False,
+    version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Options of every command; ``--debug`` is read where the error arrives."""
-    if context.invoked_subcommand not in PRINTING:
-        outlive_output()
-        as_begun()  # before any of it is imported
 
 
 @command()
 def init(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Where to; made if absent.", show_default="here")
+        Path,
+        typer.Argument(metavar="DIR", parser=given_path, help="Where to; made if absent.", show_default="here"),
     ] = Path(),
 ) -> None:
     """Begin a project in a folder: params.yaml and a dvc.yaml by which `dvc repro` runs this installation."""
@@ -156,7 +158,7 @@ def report(changes: SetOption, params: ParamsOption = DEFAULT_PARAMS) -> None:
         run(loaded, Paths())
 
 
-@command()
+@app.command(cls=Command)
 def summary(
     *,
     model: Annotated[str | None, typer.Option("--model", metavar="NAME", help="A registered network.")] = None,
@@ -169,16 +171,15 @@ def summary(
         raise typer.BadParameter("--model asks no params file.", param_hint="--set")
     from mnist_dvc.pipeline.summary import summary as run
 
-    with _until_nobody_reads():
-        if model is None:
-            with loaded_params(params, changes) as loaded:
-                run(loaded.model.name, as_json=as_json)
-        else:
-            with told_of("--model", "model.name"):
-                run(model, as_json=as_json)
+    if model is None:
+        with loaded_params(params, changes) as loaded:
+            run(loaded.model.name, as_json=as_json)
+    else:
+        with told_of("--model", "model.name"):
+            run(model, as_json=as_json)
 
 
-@command()
+@app.command(cls=Command)
 def predict(
     *,
     pictures: Annotated[
@@ -187,11 +188,13 @@ def predict(
     ],
     many: Annotated[bool, typer.Option("--many", help="Read all digits of a picture, line by line.")] = False,
     at_least: Annotated[
-        float, typer.Option(metavar="P", callback=_fraction, help="Refuse answers less sure than this, 0 to 1.")
+        float, typer.Option(metavar="P", callback=fraction, help="Refuse answers less sure than this, 0 to 1.")
     ] = 0.0,
     show: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", file_okay=False, help="Write there what was found and what the network saw of it."),
+        typer.Option(
+            metavar="DIR", parser=given_folder, help="Write there what was found and what the network saw of it."
+        ),
     ] = None,
     model: ModelOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object per line instead of a table.")] = False,
@@ -200,16 +203,17 @@ def predict(
     from mnist_dvc.pipeline.predict import predict as run
     from mnist_dvc.pipeline.predict import published_model
 
-    with _until_nobody_reads():
-        chosen = model or published_model(Paths())
-        run(pictures, chosen, as_json=as_json, many=many, show=show, at_least=at_least)
+    chosen = model or published_model(Paths())
+    run(pictures, chosen, as_json=as_json, many=many, show=show, at_least=at_least)
 
 
 @command()
 def demo(
     *,
     model: ModelOption = None,
-    host: Annotated[str, typer.Option(metavar="NAME", help="Another one may let others in.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(metavar="NAME", callback=some_name, help="Another one may let others in.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="0 takes any that is free.")] = 8028,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only tell where the page is.")] = False,
 ) -> None:
@@ -228,22 +232,13 @@ def code() -> None:
     run(Paths())
 
 
-@contextlib.contextmanager
-def _until_nobody_reads() -> Iterator[None]:
-    """End quietly, but not in success, if whoever reads the other end of a pipe has gone."""
-    try:
-        yield
-    except BrokenPipeError as error:
-        raise typer.Exit(EXIT_IO) from error
-
-
 study = typer.Typer(
     cls=Program,
     help="The stages of the studies in studies/, each run in its folder by `dvc repro`.",
     no_args_is_help=True,
 )
 app.add_typer(study, name="study")
-of_studies = functools.partial(study.command, cls=Command)
+of_studies = functools.partial(study.command, cls=WritingCommand)
 
 LARGEST_SEED = 2**63 - 1
 SeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="Takes the place of train.seed.")]
@@ -257,7 +252,10 @@ def trial(
     changes: SetOption,
     network: NetworkOption = None,
     teaching: Annotated[
-        Path | None, typer.Option("--teaching", metavar="FILE", help="Answers of teachers, if not this study's own.")
+        Path | None,
+        typer.Option(
+            "--teaching", metavar="FILE", parser=given_path, help="Answers of teachers, if not this study's own."
+        ),
     ] = None,
     params: ParamsOption = DEFAULT_PARAMS,
 ) -> None:
@@ -280,7 +278,9 @@ def teacher(*, seed: SeedOption, changes: SetOption, params: ParamsOption = DEFA
 @of_studies()
 def teach(
     *,
-    teachers: Annotated[list[Path], typer.Argument(metavar="MODEL", help="Model files that `study teacher` wrote.")],
+    teachers: Annotated[
+        list[Path], typer.Argument(metavar="MODEL", parser=given_path, help="Model files that `study teacher` wrote.")
+    ],
     views: Annotated[
         int, typer.Option(min=1, max=1000, metavar="N", help="Distorted versions of each training image.")
     ],
@@ -329,49 +329,53 @@ def main() -> NoReturn:
     """
     fill_descriptors()
     outlive_errors()
-    if isinstance(sys.stdout, io.TextIOWrapper):  # None if closed
-        sys.stdout.reconfigure(errors="backslashreplace")  # a locale may lack the letters of a file name
-    code = _run()
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            with contextlib.suppress(OSError):  # whoever read the other end of a pipe has gone
-                stream.flush()
-    os._exit(code)
+    name_output()
+    when_a_library_exits(_exited)
+    code = EXIT_INTERNAL
+    try:
+        code = _run()
+        with contextlib.suppress(OSError):  # it has been said
+            sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
 
 
 def _run() -> int:
     if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
         signal.signal(signal.SIGTERM, _terminate)
-    with Watchdog():
-        return _outcome()
+    return _outcome()
 
 
 def _outcome() -> int:
     """Run the command and return its exit code, whatever becomes of it."""
     try:
-        app(prog_name=PROGRAM)
+        with Watchdog():
+            app(prog_name=PROGRAM)
     except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 0
+        gone = isinstance(stop.__context__, BrokenPipeError)  # whoever read the other end of a pipe
+        return EXIT_IO if gone else stop.code if isinstance(stop.code, int) else 0
     except MnistDvcError as error:
         return _report(str(error), error.exit_code)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        return _report(f"{where}{error.strerror or error}", EXIT_IO)
     except Exception as error:  # noqa: BLE001  (whatever it is, it ends in words)
         return _report_unexpected(error)
     return 0
 
 
 def _report_unexpected(error: Exception) -> int:
-    """Tell what a library threw: something that is not installed, no memory, or else a defect of ours."""
+    """Tell what a library or the system threw: no package, no memory, no file, or else a defect of ours."""
     package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if package not in ("", "mnist_dvc"):
         extra = EXTRAS.get(package, "train")
         told = f'got no such package, expected the extra "{extra}": python -m pip install "{PROGRAM}[{extra}]"'
         return _report(f"{package}: {told}", EXIT_MISSING)
-    if _is_out_of_memory(error):
-        words = str(error).partition("\n")[0] or type(error).__name__
-        return _report(f"out of memory ({words}); a smaller batch_size in the params needs less", EXIT_IO)
+    if is_out_of_memory(error):
+        words = one_line(str(error).strip().partition("\n")[0] or type(error).__name__)
+        less = "" if isinstance(error, ImportError) else "; a smaller batch_size in the params needs less"
+        return _report(f"out of memory ({words}){less}", EXIT_IO)
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return _report(f"{where}{error.strerror or error}", EXIT_IO)
     traceback.print_exc()  # what the report of a defect needs
     return _report(f"internal error: {type(error).__name__}: {error}", EXIT_INTERNAL)
 
@@ -381,10 +385,10 @@ def _terminate(number: int, _: object) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    """Python, torch on a GPU, torch on the CPU and its oneDNN say it in their own ways; torch stays unimported."""
-    on_cpu = isinstance(error, RuntimeError) and any(sign in str(error) for sign in OUT_OF_MEMORY)
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or on_cpu
+def _exited() -> int:
+    """Tell why a library has ended the process; it has said what it lacks."""
+    words = "a library ended the process, with the words before this line"
+    return _report(f"out of memory or of threads ({words}); see ulimit -a", EXIT_IO)
 
 
 def _report(message: str, code: int) -> int:

@@ -19,6 +19,7 @@ __all__ = [
     "MnistDvcError",
     "ParamsError",
     "RefusalError",
+    "RoomError",
     "StoppedError",
     "one_line",
     "printable",
@@ -129,6 +130,12 @@ class BusyError(MnistDvcError):
     """Another process works in the same folder."""
 
     exit_code = 75
+
+
+class RoomError(MnistDvcError):
+    """A limit leaves the process too little memory to begin with."""
+
+    exit_code = 74
 
 
 class StoppedError(MnistDvcError):

@@ -8,6 +8,7 @@ import errno
 import glob
 import hashlib
 import io
+import itertools
 import json
 import os
 import stat
@@ -15,7 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from filelock import FileLock, Timeout
+from filelock import FileLock, Timeout, lock_descriptor
 
 from mnist_dvc.errors import ArtifactError, BusyError
 
@@ -47,6 +48,8 @@ __all__ = [
 ]
 
 _OPEN_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+_LOCKED_WHILE_RENAMED = os.name != "nt"
+"""On Windows a file that is open can be neither renamed nor, by anybody, removed."""
 _PERMISSIONS = 0o666
 """Of a new file, less what the process masks."""
 SUMS = "SHA256SUMS"
@@ -65,8 +68,7 @@ def write_atomically(path: Path, content: bytes | Iterator[bytes]) -> None:
 
     Parent folders are made. The temporary file stands in the same folder, so that the rename cannot become a copy, nor
     be written through a link into a cache; file and folder are flushed to the disk before and after it. What a killed
-    process left of an earlier attempt is removed: callers hold the lock of their workspace (:func:`exclusive`), so no
-    other process is at it.
+    process left of an earlier attempt is removed; several processes may write ``path`` at once, and the last one stays.
 
     Raises:
         OSError: the system refused; it names a file, the old one is untouched and the temporary one removed.
@@ -99,27 +101,66 @@ def publish(contents: Mapping[Path, bytes], record: Path) -> None:
 def _written(path: Path, content: bytes | Iterator[bytes]) -> Iterator[Path]:
     """``content`` on the disk in a temporary file beside ``path``, which the body may rename; else it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for stray in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        stray.unlink(missing_ok=True)
-    temporary = _temporary(path)
-    try:
-        handle = os.open(temporary, _OPEN_FLAGS, _PERMISSIONS)
-        try:
-            for part in [content] if isinstance(content, bytes) else content:
-                _write_all(handle, part)
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    for stray in path.parent.glob(_temporaries(path)):
+        _remove_if_left(stray)
+    with named(path), contextlib.ExitStack() as left, contextlib.ExitStack() as opened:
+        handle, temporary = _opened_temporary(path)
+        left.callback(temporary.unlink, missing_ok=True)
+        opened.callback(os.close, handle)
+        for part in [content] if isinstance(content, bytes) else content:
+            _write_all(handle, part)
+        os.fsync(handle)
+        if not _LOCKED_WHILE_RENAMED:
+            opened.close()
         yield temporary
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:  # calls that take a handle know no name
-            error.filename = str(path)
+        left.pop_all()
+
+
+def _opened_temporary(path: Path) -> tuple[int, Path]:
+    """A new file beside ``path`` that is opened and locked, so that no other process takes it for one that was left."""
+    for number in itertools.count():
+        temporary = path.with_name(f".{path.name}.{os.getpid()}-{number}.tmp")
+        with contextlib.suppress(FileExistsError):  # of a process that has this number on another machine
+            handle = os.open(temporary, _OPEN_FLAGS, _PERMISSIONS)
+            if _locked(handle) and os.fstat(handle).st_nlink:
+                return handle, temporary
+            os.close(handle)  # another process was faster, and has removed it
+    raise RuntimeError("there is no end to the numbers")
+
+
+def _locked(handle: int) -> bool:
+    """Whether no other process has locked what is open; from now on, this one has, where the system can lock it."""
+    try:
+        return lock_descriptor(handle, blocking=False)
+    except OSError:  # NFS, for one, locks only what is open for writing
+        return True
+
+
+def _remove_if_left(temporary: Path) -> None:
+    """Remove what a process that is gone left: the kernel gave its lock back, whereas that of a living one is held."""
+    with contextlib.suppress(OSError), contextlib.ExitStack() as opened:
+        if _LOCKED_WHILE_RENAMED:
+            handle = os.open(temporary, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+            opened.callback(os.close, handle)
+            if not lock_descriptor(handle, blocking=False):
+                return
+        temporary.unlink()
+
+
+@contextlib.contextmanager
+def named(path: Path) -> Iterator[None]:
+    """The system's refusal of a handle, which knows no name, or of a temporary file, is told of ``path``."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or Path(str(error.filename)).match(_temporaries(path)):
+            error.filename, error.filename2 = str(path), None
         raise
 
 
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def _temporaries(path: Path) -> str:
+    """The pattern of all names that :func:`_opened_temporary` gives."""
+    return f".{glob.escape(path.name)}.*.tmp"
 
 
 def _write_all(handle: int, content: bytes) -> None:
@@ -138,51 +179,61 @@ def check_writable(path: Path) -> None:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path)
-    temporary.unlink(missing_ok=True)
-    os.close(os.open(temporary, _OPEN_FLAGS, _PERMISSIONS))
-    temporary.unlink()
+    with named(path):
+        handle, temporary = _opened_temporary(path)
+        os.close(handle)
+        temporary.unlink()
 
 
 @contextlib.contextmanager
-def exclusive(folder: Path, who: str) -> Iterator[None]:
+def exclusive(folder: Path, who: str, lasting: Path | None = None) -> Iterator[None]:
     """Be the only process between enter and exit that works in the workspace whose state ``folder`` holds.
 
     The kernel keeps the lock and gives it back when the process ends, however it ends; the note about the holder
-    serves the words of a refusal only.
+    serves the words of a refusal only. Whoever removes ``folder`` meanwhile removes the name of the lock, under which
+    the next process would make and lock another file: so ``lasting`` is locked, too. Windows, which cannot lock a
+    folder, removes no file that is open; other systems can, but for some network file systems.
 
     Args:
         folder: where the lock file stands; made if absent.
         who: the command, for the refusal of others.
+        lasting: a folder that is not removed to tidy up, such as the workspace; made if absent. Locks that may be held
+            at once do not share it.
 
     Raises:
         BusyError: another process holds it.
         OSError: the system refused.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock, note = FileLock(folder / "lock", blocking=False), folder / "holder"
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise BusyError(
-            f"{folder / 'lock'}: got a workspace that {_holder(note)} works in, expected a free one; "
-            "wait for it or stop it: a training that is stopped goes on when the same command runs again"
-        ) from error
-    try:
+    lock, note = FileLock(folder / "lock", blocking=False, fallback_to_soft=False), folder / "holder"
+    with contextlib.ExitStack() as held:
+        with named(folder / "lock"):
+            try:
+                lock.acquire()
+            except Timeout as error:
+                raise _busy(folder) from error
+        held.callback(lock.release)
+        if lasting is not None and hasattr(os, "O_DIRECTORY"):
+            lasting.mkdir(parents=True, exist_ok=True)
+            handle = os.open(lasting, os.O_RDONLY | os.O_DIRECTORY)
+            held.callback(os.close, handle)
+            if not _locked(handle):
+                raise _busy(folder)
         since = time.strftime("%Y-%m-%d %H:%M:%S")
+        held.callback(note.unlink, missing_ok=True)
         write_atomically(note, f"process {os.getpid()} ({who}, since {since})".encode())
         yield
-    finally:
-        note.unlink(missing_ok=True)
-        lock.release()
 
 
-def _holder(note: Path) -> str:
-    try:
-        content = read_regular(note, _HOLDER_LENGTH, ArtifactError, "a note")
-    except (OSError, ArtifactError):
-        return "another process"
-    return content.decode("utf-8", "replace")
+def _busy(folder: Path) -> BusyError:
+    holder = "another process"
+    with contextlib.suppress(OSError, ArtifactError):
+        note = read_regular(folder / "holder", _HOLDER_LENGTH, ArtifactError, "a note")
+        holder = note.decode("utf-8", "replace")
+    return BusyError(
+        f"{folder / 'lock'}: got a workspace that {holder} works in, expected a free one; "
+        "wait for it or stop it: a training that is stopped goes on when the same command runs again"
+    )
 
 
 def _sync_folder(folder: Path) -> None:
@@ -191,7 +242,8 @@ def _sync_folder(folder: Path) -> None:
         return
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(handle)
+        with named(folder):
+            os.fsync(handle)
     finally:
         os.close(handle)
 
@@ -230,16 +282,14 @@ def open_regular(path: Path, largest: int, refusal: type[RefusalError], expected
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except FileNotFoundError as error:
         raise refusal(path, "file", got="nothing", expected=expected) from error
-    try:
+    with named(path), contextlib.ExitStack() as opened:
+        opened.callback(os.close, handle)
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise refusal(path, "file", got="something else than a file", expected=expected)
         if status.st_size > largest:
             raise refusal(path, "size", got=f"more than {largest:,} bytes", expected=expected)
-        with os.fdopen(handle, "rb", closefd=False) as file:
-            yield file
-    finally:
-        os.close(handle)
+        yield opened.enter_context(os.fdopen(handle, "rb", closefd=False))
 
 
 def sha256(content: bytes | memoryview) -> str:

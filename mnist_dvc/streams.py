@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer
 
-__all__ = ["STANDARD_OUTPUT", "delivery", "fill_descriptors", "outlive_errors", "outlive_output"]
+__all__ = ["STANDARD_OUTPUT", "delivery", "fill_descriptors", "name_output", "outlive_errors", "outlive_output"]
 
 STANDARD_OUTPUT = "standard output"
 INPUT, OUTPUT, ERRORS = 0, 1, 2
@@ -53,6 +53,25 @@ class OutlivingIO(io.FileIO):
         return taken or 0
 
 
+class NamedIO(io.FileIO):
+    """Standard output whose refusals say that they are of it; one that was closed takes nothing."""
+
+    def __init__(self, descriptor: int, *, closed: bool) -> None:
+        """``descriptor`` is not closed together with this object; ``closed`` is what it was when the process began."""
+        super().__init__(descriptor, "w", closefd=False)
+        self._closed = closed
+
+    def write(self, content: ReadableBuffer, /) -> int:
+        """As of any file."""
+        if self._closed:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF), STANDARD_OUTPUT)
+        try:
+            return super().write(content)
+        except OSError as error:
+            error.filename = STANDARD_OUTPUT
+            raise
+
+
 def fill_descriptors() -> None:
     """Point each closed one of the three descriptors at the null device.
 
@@ -64,6 +83,11 @@ def fill_descriptors() -> None:
             os.fstat(descriptor)
         except OSError:
             _point_nowhere(descriptor)
+
+
+def name_output() -> None:
+    """From here on, a refusal of standard output says what it is of, also where it was closed before the beginning."""
+    sys.stdout = _replaced(sys.stdout, OUTPUT, NamedIO(OUTPUT, closed=sys.stdout is None))
 
 
 def outlive_output() -> None:
@@ -94,17 +118,23 @@ def delivery() -> Iterator[TextIO]:
 
 
 def _outliving(stream: TextIO | None, descriptor: int) -> TextIO:
-    """A stream with the manners of ``stream`` that outlives its readers, to be put in its place.
+    """A stream that outlives its readers, to be put in the place of ``stream``; of a closed one, into nowhere."""
+    if stream is None:
+        descriptor = os.open(os.devnull, os.O_WRONLY)
+    return _replaced(stream, descriptor, OutlivingIO(descriptor))
+
+
+def _replaced(stream: TextIO | None, descriptor: int, raw: io.FileIO) -> TextIO:
+    """A stream with the manners of ``stream`` that writes to ``raw``.
 
     One that does not write to ``descriptor`` is left as it is: somebody, a test say, has put it there.
     """
     if stream is None:
-        return io.TextIOWrapper(OutlivingIO(os.open(os.devnull, os.O_WRONLY)), encoding="utf-8", errors=ESCAPED)
+        return io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors=ESCAPED)
     if not isinstance(stream, io.TextIOWrapper) or stream.fileno() != descriptor:
         return stream
     with contextlib.suppress(OSError):
         stream.flush()
-    raw = OutlivingIO(descriptor)
     return io.TextIOWrapper(
         raw if stream.write_through else io.BufferedWriter(raw),
         encoding=stream.encoding,

@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from mnist_dvc.errors import ParamsError
+from mnist_dvc.memory import refuse_little_room
 from mnist_dvc.params import Change, load_params, param_keys
 
 if TYPE_CHECKING:
@@ -25,11 +26,16 @@ __all__ = [
     "DEBUG",
     "DEFAULT_PARAMS",
     "Command",
+    "ModelOption",
     "ParamsOption",
     "Program",
     "SetOption",
+    "fraction",
+    "given_folder",
+    "given_path",
     "key_meant",
     "loaded_params",
+    "some_name",
     "told_of",
 ]
 
@@ -41,7 +47,45 @@ def _keys_from(incomplete: str) -> list[str]:
     return [f"{key}=" for key in param_keys() if key.startswith(incomplete)]
 
 
-ParamsOption = Annotated[Path, typer.Option("--params", metavar="FILE", help="The params file.")]
+def fraction(value: float) -> float:
+    """A number from 0 to 1; the range of an option would let NaN through."""
+    if not 0 <= value <= 1:
+        raise typer.BadParameter(f"got {value:g}, expected a number from 0 to 1")
+    return value
+
+
+def some_name(value: str) -> str:
+    """A text that is not empty; as an address, that would be all of them."""
+    if not value:
+        raise typer.BadParameter("got an empty text, expected a name or an address")
+    return value
+
+
+def given_path(text: str) -> Path:
+    """A path that an option or argument names; an empty one would be the working folder, which nobody named."""
+    if not text:
+        raise typer.BadParameter("got an empty text, expected a path")
+    return Path(text)
+
+
+def given_folder(text: str) -> Path:
+    """The same of a folder, which need not be there."""
+    path = given_path(text)
+    if path.exists() and not path.is_dir():
+        raise typer.BadParameter(f"Directory '{text}' is a file.")
+    return path
+
+
+ParamsOption = Annotated[Path, typer.Option("--params", metavar="FILE", parser=given_path, help="The params file.")]
+ModelOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--model",
+        metavar="FILE",
+        parser=given_path,
+        help="A trained model (.onnx, .safetensors) or a released one (compact, reference); else models/'s.",
+    ),
+]
 DEFAULT_PARAMS = Path("params.yaml")
 SetOption = Annotated[
     list[str],
@@ -72,6 +116,11 @@ class Command(TyperCommand):
             if key is not None and (_names(name, key) or not difflib.get_close_matches(name, known)):
                 ctx.fail(f"No such option: {name}. Did you mean -S {key}={value}?")
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Context) -> Any:
+        """As everywhere, but where there is too little memory for any command, none begins."""
+        refuse_little_room()
+        return super().invoke(ctx)
 
 
 class Program(TyperGroup):

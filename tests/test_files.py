@@ -3,11 +3,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import stat
 from typing import TYPE_CHECKING
 
 import pytest
+from filelock import lock_descriptor
 
+from mnist_dvc import files
 from mnist_dvc.errors import ArtifactError
 from mnist_dvc.files import (
     SUMS,
@@ -113,6 +116,98 @@ def test_json_refuses_what_json_cannot_say(number: float) -> None:
 
 def test_csv_writes_none_as_an_empty_cell() -> None:
     assert csv_bytes(("a", "b"), [(1, None), (0.5, "x,y")]) == b'a,b\n1,\n0.5,"x,y"\n'
+
+
+# ------------------------------------------------------------------------------------------------- several at a time
+
+
+def interrupted_by_another(path: Path) -> Iterator[bytes]:
+    """Content in the middle of whose writing another is written: to the kernel, any other opening is another's."""
+    yield b"one"
+    write_atomically(path, b"other")
+    yield b" two"
+
+
+def test_two_may_write_a_file_at_once(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "file", interrupted_by_another(tmp_path / "file"))
+    assert (tmp_path / "file").read_bytes() == b"one two"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_file_that_is_being_written_would_be_taken_for_one_that_was_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The twin: without the locks, the second clears away what the first is at."""
+    monkeypatch.setattr(files, "lock_descriptor", lambda *_, **__: True)
+    with pytest.raises(FileNotFoundError):
+        write_atomically(tmp_path / "file", interrupted_by_another(tmp_path / "file"))
+
+
+def test_what_a_process_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".file.7-0.tmp").touch()
+    (tmp_path / ".file.7.tmp").touch()
+    (tmp_path / ".file.link.tmp").symlink_to("/dev/zero")
+    write_atomically(tmp_path / "file", b"")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".file.link.tmp", "file"]
+
+
+def test_name_that_another_machine_has_taken_is_passed_over(tmp_path: Path) -> None:
+    taken = tmp_path / f".file.{os.getpid()}-0.tmp"
+    with taken.open("wb") as file:
+        lock_descriptor(file.fileno(), blocking=False)
+        write_atomically(tmp_path / "file", b"content")
+        assert taken.exists()
+    assert (tmp_path / "file").read_bytes() == b"content"
+
+
+def test_temporary_file_that_another_was_faster_to_remove_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked, lost = files._locked, iter([True])
+
+    def lose_once(handle: int) -> bool:
+        for _ in lost:
+            next(tmp_path.glob(".file.*.tmp")).unlink()
+        return locked(handle)
+
+    monkeypatch.setattr(files, "_locked", lose_once)
+    write_atomically(tmp_path / "file", b"content")
+    assert (tmp_path / "file").read_bytes() == b"content"
+
+
+REFUSALS = [
+    errno.EIO,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EMFILE,
+    errno.ETXTBSY,
+    errno.ENAMETOOLONG,
+]
+
+
+@pytest.mark.parametrize("number", REFUSALS)
+@pytest.mark.parametrize("call", ["open", "write", "fsync", "replace"])
+def test_refusal_of_the_system_names_the_file_and_no_temporary_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    def refuse(path: Path | int, *_: object) -> None:
+        raise OSError(number, os.strerror(number), *([] if isinstance(path, int) else [str(path)]))
+
+    monkeypatch.setattr(os, call, refuse)
+    with pytest.raises(OSError, match=re.escape(os.strerror(number))) as caught:
+        write_atomically(tmp_path / "file", b"content")
+    assert (caught.value.errno, caught.value.filename, caught.value.filename2) == (number, str(tmp_path / "file"), None)
+    monkeypatch.undo()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_refusal_knows_no_name_of_its_own(tmp_path: Path) -> None:
+    """The twin: what the system says of a handle names nothing."""
+    with (tmp_path / "file").open("wb") as file, pytest.raises(OSError, match="Bad file descriptor") as caught:
+        os.read(file.fileno(), 1)
+    assert caught.value.filename is None
 
 
 # ---------------------------------------------------------------------------------------------------- digests on record

@@ -108,8 +108,8 @@ def read_digits(
 
 def _read_known(name: str, workspace: Path, environment: Mapping[str, str], say: Callable[[str], None]) -> NamedDigits:
     """The data set ``name`` from where torchvision keeps it, or from its mirrors."""
-    named = environment.get(DATA_VARIABLE)
-    roots = [workspace / Path(named).expanduser()] if named else []
+    named = _named(workspace, environment)
+    roots = [] if named is None else [named]
     root = next((root for root in (*roots, workspace / RAW) if is_there(root, name)), None)
     if root is None:
         say(f"no files of {name} here: downloading them")
@@ -165,13 +165,29 @@ def _search(workspace: Path, environment: Mapping[str, str]) -> Path | None:
     Raises:
         DataError: the environment variable is set and its folder holds none of them.
     """
-    named = environment.get(DATA_VARIABLE)
-    if named:
-        folder = workspace / Path(named).expanduser()
+    folder = _named(workspace, environment)
+    if folder is not None:
         if _inside(folder) is None:
-            raise DataError(f"{DATA_VARIABLE}={named}", "folder", got="no MNIST file", expected=_names())
+            where = f"{DATA_VARIABLE}={environment[DATA_VARIABLE]}"
+            raise DataError(where, "folder", got="no MNIST file", expected=_names())
         return folder
     return next((folder for folder in (workspace / RAW, workspace / SHARED) if _inside(folder) is not None), None)
+
+
+def _named(workspace: Path, environment: Mapping[str, str]) -> Path | None:
+    """The folder that the environment variable names, if it is set, and not to nothing.
+
+    Raises:
+        DataError: it lies in the home of a user who has none.
+    """
+    named = environment.get(DATA_VARIABLE)
+    if not named:
+        return None
+    try:
+        return workspace / Path(named).expanduser()
+    except RuntimeError as error:
+        where, home = f"{DATA_VARIABLE}={named}", Path(named).parts[0]
+        raise DataError(where, "folder", got=f"no home for {home}", expected="a folder") from error
 
 
 def _names() -> str:

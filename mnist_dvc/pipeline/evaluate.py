@@ -47,7 +47,7 @@ def evaluate(params: Params, paths: Paths) -> None:
         BusyError: another process works in this workspace.
         OSError: an output cannot be written.
     """
-    with exclusive(paths.state, "mnist-dvc evaluate"):
+    with exclusive(paths.state, "mnist-dvc evaluate", paths.root):
         _evaluate(params, paths)
 
 

@@ -64,7 +64,7 @@ def export(params: Params, paths: Paths) -> None:
         BusyError: another process works in this workspace.
         OSError: the file cannot be written.
     """
-    with exclusive(paths.state, "mnist-dvc export"):
+    with exclusive(paths.state, "mnist-dvc export", paths.root):
         _export(params, paths)
 
 

@@ -65,7 +65,7 @@ def init(folder: Path) -> None:
     _refuse_others(files)
     missing = {path: content for path, content in files.items() if not path.exists()}
     if missing:
-        with exclusive(Paths(folder).state, "mnist-dvc init"):
+        with exclusive(Paths(folder).state, "mnist-dvc init", folder):
             publish(missing, [*missing][-1])
     written = ", ".join(path.relative_to(folder).as_posix() for path in missing)
     print(f"{f'Wrote {written}' if written else 'Nothing to write'}  ->  {folder}")
@@ -79,7 +79,7 @@ def code(paths: Paths) -> None:
         BusyError: another process works in this workspace.
         OSError: the file cannot be written.
     """
-    with exclusive(paths.state, "mnist-dvc code"):
+    with exclusive(paths.state, "mnist-dvc code", paths.root):
         write_atomically(paths.root / CODE, json_bytes({"code": _digests(_text(PIPELINE))}))
 
 

@@ -42,7 +42,7 @@ def prepare(params: Params, paths: Paths) -> None:
         BusyError: another process works in this workspace.
         OSError: the files cannot be written.
     """
-    with exclusive(paths.state, "mnist-dvc prepare"):
+    with exclusive(paths.state, "mnist-dvc prepare", paths.root):
         inputs = Inputs.of(__name__, params, ("data",))
         raw = read_digits(params.data.source, paths.root, environment=os.environ, say=_say, pictures=_read)
         _refuse_large_validation(raw, params.data.validation)

@@ -43,7 +43,7 @@ def report(params: Params, paths: Paths) -> None:
         BusyError: another process works in this workspace.
         OSError: the page cannot be written.
     """
-    with exclusive(paths.state, "mnist-dvc report"):
+    with exclusive(paths.state, "mnist-dvc report", paths.root):
         _report(params, paths)
 
 

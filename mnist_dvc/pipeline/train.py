@@ -46,7 +46,7 @@ def train(params: Params, paths: Paths, *, fresh: bool = False, snapshot_every: 
         return [ConsoleReport(), HistoryReport(paths.history), tensorboard_report(paths, beginning)]
 
     with (
-        exclusive(paths.state, "mnist-dvc train"),
+        exclusive(paths.state, "mnist-dvc train", paths.root),
         trained(
             __name__,
             params,

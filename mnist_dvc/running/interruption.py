@@ -99,7 +99,10 @@ def _watch(signals: int) -> None:
         if clock is None:
             clock, began = threading.Timer(GRACE, _leave, [number]), time.monotonic()
             clock.daemon = True
-            clock.start()
+            try:
+                clock.start()
+            except RuntimeError:  # there is no room for another thread
+                _leave(number)
         elif time.monotonic() - began >= SAME:
             _leave(number)
     if clock is not None:

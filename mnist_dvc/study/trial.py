@@ -95,7 +95,7 @@ def _training(
     check_name(params.model.name, networks)  # before it becomes part of a path
     state, folder = _state(params, paths), paths.trial(params.model.name, params.train.seed)
     with (
-        exclusive(state, f"mnist-dvc study {command}"),
+        exclusive(state, f"mnist-dvc study {command}", folder),
         trained(
             __name__,
             params,
