@@ -20,7 +20,7 @@ from mnist_dvc.params import ModelParams
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hostile import Change
+    from hostile_tensors import Change
 
 CARD: dict[str, Any] = {
     "network": "compact",

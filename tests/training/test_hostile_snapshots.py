@@ -16,7 +16,7 @@ from mnist_dvc.training.events import EpochRow
 from mnist_dvc.training.snapshot import LARGEST_HEADER, Snapshot, TrainingState, parse_snapshot, snapshot_bytes
 
 if TYPE_CHECKING:
-    from hostile import Change
+    from hostile_tensors import Change
 
 WHERE = Path("step-000000007.snapshot")
 IDENTITY = {"code": "c"}
