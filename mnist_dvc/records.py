@@ -35,7 +35,8 @@ CLOSE = 1e-9
 
 Count = Annotated[int, Field(ge=0, le=10**9)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Name = Annotated[str, Field(min_length=1, max_length=100)]
+Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f|<>`]*$")]
+"""What can stand in a table and on a terminal."""
 Positive = Annotated[int, Field(ge=1, le=10**9)]
 T = TypeVar("T", bound=BaseModel)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 from scipy.stats import binomtest
@@ -11,7 +12,7 @@ from mnist_dvc.files import json_bytes
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["MACHINE", "write_trial"]
+__all__ = ["MACHINE", "write_lock", "write_pipeline", "write_trial"]
 
 MACHINE = {"processor": "P", "cpus": 2, "accelerator": None, "system": "Linux", "versions": {"torch": "2.15"}}
 
@@ -31,3 +32,22 @@ def write_trial(root: Path, network: str, seed: int, *, errors: int, images: int
         known = {key: value for key, value in changes.items() if key in content}
         (folder / name).write_bytes(json_bytes(content | known))
     return folder
+
+
+def write_pipeline(root: Path, network: str, seeds: list[int]) -> None:
+    """The dvc.yaml of a study of ``network`` with these seeds."""
+    outs = [f"trials/{network}/${{item.seed}}/{name}" for name in ("metrics.json", "timing.json")]
+    trial = {"matrix": {"seed": seeds}, "cmd": "true", "outs": [{out: {"cache": False}} for out in outs]}
+    (root / "dvc.yaml").write_bytes(json_bytes({"stages": {"trial": trial}}))  # JSON is YAML
+
+
+def write_lock(root: Path) -> None:
+    """The dvc.lock of the study in ``root`` as its trials and its summary are now."""
+    files = [*root.glob("trials/*/*/*"), *root.glob("summary.json")]
+    outs = [{"path": path.relative_to(root).as_posix(), "md5": md5(path.read_bytes())} for path in files]
+    (root / "dvc.lock").write_bytes(json_bytes({"stages": {"all": {"outs": outs}}}))
+
+
+def md5(content: bytes) -> str:
+    """As DVC records it."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()

@@ -70,6 +70,8 @@ def _cells(content: bytes, path: Path) -> list[list[str]]:
 
 def _row(cells: list[str], epoch: int, path: Path) -> _Row:
     """The values of a row, which must be that of ``epoch``."""
+    if len(cells) != len(HISTORY_COLUMNS):
+        raise ArtifactError(path, f"line {epoch + 1}", got=f"{len(cells)} cells", expected=len(HISTORY_COLUMNS))
     try:
         numbers = [int(cells[0]), *(float(cell) if cell else None for cell in cells[1:])]
         row = _Row.model_validate(dict(zip(HISTORY_COLUMNS, numbers, strict=True)))
@@ -77,7 +79,7 @@ def _row(cells: list[str], epoch: int, path: Path) -> _Row:
         first = error.errors(include_url=False, include_context=False)[0]
         place = f"line {epoch + 1}, {'.'.join(map(str, first['loc']))}"
         raise ArtifactError(path, place, got=first["msg"], expected=EXPECTED) from error
-    except (LookupError, ValueError) as error:
+    except ValueError as error:
         raise ArtifactError(path, f"line {epoch + 1}", got=error, expected=EXPECTED) from error
     if row.epoch != epoch:
         raise ArtifactError(path, f"line {epoch + 1}, epoch", got=row.epoch, expected=epoch)

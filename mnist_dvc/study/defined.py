@@ -32,7 +32,7 @@ def defined_trials(root: Path) -> list[Path] | None:
         ArtifactError: the file is damaged, or its stage is no matrix of trials.
     """
     path = root / PIPELINE
-    stage = _loaded(path).get("stages", {}).get("trial") if path.exists() else None
+    stage = _stages(_read(path), path).get("trial") if path.exists() else None
     if stage is None:
         return None
     try:
@@ -66,7 +66,7 @@ def refuse_other_md5(root: Path, path: Path, content: bytes) -> None:
     if not lock.exists():
         return
     name, found = path.relative_to(root).as_posix(), hashlib.md5(content, usedforsecurity=False).hexdigest()
-    recorded = _outputs(read_regular(lock, LARGEST, ArtifactError, EXPECTED), lock).get(name)
+    recorded = _outputs(_read(lock), lock).get(name)
     if recorded is None:
         expected = "its MD5; `dvc repro` makes and records it, `dvc commit` records it as it is"
         raise ArtifactError(lock, name, got="nothing", expected=expected)
@@ -78,23 +78,28 @@ def refuse_other_md5(root: Path, path: Path, content: bytes) -> None:
 def _outputs(content: bytes, where: Path) -> dict[str, str]:
     """MD5 by name of every output that a dvc.lock of these bytes tells of; parsed once for all records of a study."""
     try:
-        stages = _parsed(content, where)["stages"].values()
-        outs = [out for stage in stages for out in stage.get("outs", [])]
+        outs = [out for stage in _stages(content, where).values() for out in stage.get("outs", [])]
         return {str(out["path"]): str(out["md5"]) for out in outs}
     except (AttributeError, LookupError, TypeError) as error:
         got = f"damage ({type(error).__name__}: {error})"
         raise ArtifactError(where, "content", got=got, expected=EXPECTED) from error
 
 
-def _loaded(path: Path) -> dict[str, Any]:
-    return _parsed(read_regular(path, LARGEST, ArtifactError, EXPECTED), path)
+def _read(path: Path) -> bytes:
+    return read_regular(path, LARGEST, ArtifactError, EXPECTED)
 
 
-def _parsed(content: bytes, where: Path) -> dict[str, Any]:
+def _stages(content: bytes, where: Path) -> dict[str, Any]:
+    """The stages of a dvc.yaml or dvc.lock by name.
+
+    Raises:
+        ArtifactError: the file is no YAML, or has no stages by name.
+    """
     try:
         plain = parse_yaml(content, where)
     except ParamsError as error:
         raise ArtifactError(where, "content", got=error.problems[0], expected=EXPECTED) from error
-    if not isinstance(plain, dict):
-        raise ArtifactError(where, "content", got=type(plain).__name__, expected=EXPECTED)
-    return plain
+    stages = plain.get("stages") if isinstance(plain, dict) else None
+    if not isinstance(stages, dict):
+        raise ArtifactError(where, "stages", got=type(stages).__name__, expected=f"their names; {EXPECTED}")
+    return stages

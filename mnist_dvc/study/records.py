@@ -28,6 +28,8 @@ T = TypeVar("T", bound=BaseModel)
 _Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 _Epochs = Annotated[int, Field(ge=1, le=10_000)]
 _Seconds = Annotated[float, Field(ge=0.0)]
+_SEVERAL = Field(min_length=2)
+"""Where the trials differ, all that there are."""
 _Score = Annotated[float, Field(ge=0.0)]
 
 
@@ -88,9 +90,9 @@ class Point(Record):
     ece_mean: Fraction
     train_seconds: list[_Seconds]
     train_seconds_mean: _Seconds
-    threads: Positive | list[Positive]
-    machine: _Machine | list[_Machine]
-    versions: dict[str, str] | list[dict[str, str]]
+    threads: Positive | Annotated[list[Positive], _SEVERAL]
+    machine: _Machine | Annotated[list[_Machine], _SEVERAL]
+    versions: dict[str, str] | Annotated[list[dict[str, str]], _SEVERAL]
 
     @model_validator(mode="after")
     def _add_up(self) -> Self:
