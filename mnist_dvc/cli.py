@@ -300,8 +300,10 @@ def teach(
 @of_studies("summary")
 def sum_up() -> None:
     """Sum up all trials of the study in this folder, write summary.json."""
+    from mnist_dvc.study.complete import refuse_other_trials
     from mnist_dvc.study.summary import study_summary as run
 
+    refuse_other_trials(Paths().root)
     run(Paths())
 
 

@@ -41,6 +41,7 @@ __all__ = [
     "recorded_sha256",
     "refuse_broken_seal",
     "refuse_other_digest",
+    "refuse_unrecorded",
     "sealed",
     "sha256",
     "sha256sums",
@@ -350,6 +351,17 @@ def refuse_other_digest(path: Path, content: bytes, sums: Path | None = None) ->
         where = f"{_list_with(path).name} beside it" if sums is None else sums
         expected = f"{recorded}, as in {where}"
         raise ArtifactError(path, "SHA-256", got=found, expected=expected)
+
+
+def refuse_unrecorded(path: Path, content: bytes, sums: Path, expected: str) -> None:
+    """Compare a file with its digest in the list ``sums``, which has to be there; ``expected`` says what it is.
+
+    Raises:
+        ArtifactError: they differ, the list does not name the file, or there is none.
+    """
+    if not sums.exists():
+        raise ArtifactError(sums, "file", got="nothing", expected=expected)
+    refuse_other_digest(path, content, sums)
 
 
 def own_sums(path: Path) -> Path:

@@ -7,7 +7,6 @@ Compressed, the digits take 12 MB, and as much again in DVC's cache and for each
 from __future__ import annotations
 
 import io
-import json
 import os
 import struct
 import zipfile
@@ -17,12 +16,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from mnist_dvc.data.arrays import CLASSES, FEWEST, MOST_IMAGES, NAME, SIDE, LabelledImages
 from mnist_dvc.data.splits import SPLITS
-from mnist_dvc.errors import DataError
-from mnist_dvc.files import json_bytes, open_regular, publish, read_regular, sha256
+from mnist_dvc.errors import ArtifactError, DataError
+from mnist_dvc.files import SUMS, file_sha256, open_regular, publish, read_regular, recorded_sha256, sha256, sha256sums
+from mnist_dvc.records import Name, Record, parsed, record_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -85,8 +85,9 @@ def write_prepared(
     }
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)  # type: ignore[arg-type]  # numpy types **kwds as its own flag, too
-    outputs = {folder / DIGITS: content.getvalue(), folder / MANIFEST: json_bytes(manifest)}
-    publish(outputs, folder / MANIFEST)
+    outputs = {DIGITS: content.getvalue(), MANIFEST: record_bytes(_Manifest, manifest)}
+    files = {folder / name: file for name, file in outputs.items()}
+    publish(files | {folder / SUMS: sha256sums(outputs)}, folder / MANIFEST)
     return manifest
 
 
@@ -102,23 +103,18 @@ def _summary(part: Part) -> dict[str, Any]:
     }
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
 _Count = Annotated[int, Field(ge=0, le=MOST_IMAGES)]
 _Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-_Name = Annotated[str, Field(min_length=1, max_length=100)]
 _Class = Annotated[str, Field(pattern=NAME)]
 
 
-class _Digests(_Strict):
+class _Digests(Record):
     images: _Digest
     labels: _Digest
     index: _Digest
 
 
-class _Split(_Strict):
+class _Split(Record):
     images: _Count
     per_class: Annotated[list[_Count], Field(min_length=CLASSES, max_length=CLASSES)]
     sha256: _Digests
@@ -136,17 +132,17 @@ class _Split(_Strict):
         return np.dtype(dtype), shape
 
 
-class _Splits(_Strict):
+class _Splits(Record):
     train: _Split
     validation: _Split | None = None
     test: _Split
 
 
-class _Manifest(_Strict):
+class _Manifest(Record):
     version: Annotated[int, Field(ge=SCHEMA, le=SCHEMA, alias="schema")]
-    dataset: _Name
-    origin: Annotated[dict[_Name, _Name], Field(max_length=10)]
-    classes: Annotated[list[_Class], Field(min_length=FEWEST, max_length=CLASSES)] = []
+    dataset: Name
+    origin: Annotated[dict[Name, Name], Field(max_length=10)]
+    classes: Annotated[list[_Class], Field(default_factory=list, min_length=FEWEST, max_length=CLASSES)]
     validation: _Count
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)]
     splits: _Splits
@@ -179,19 +175,10 @@ class Prepared:
         """
         path = folder / MANIFEST
         content = read_regular(path, LARGEST_MANIFEST, DataError, "the manifest that `prepare` writes")
-        try:
-            plain = json.loads(content.decode("utf-8"))
-            manifest = _Manifest.model_validate(plain)
-            canonical = json_bytes(plain) == content
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False)[0]
-            place = ".".join(map(str, first["loc"])) or "content"
-            raise DataError(path, place, got=first["msg"], expected="a manifest of schema 1") from error
-        except (ValueError, RecursionError) as error:
-            raise DataError(path, "content", got=f"no JSON ({error})", expected="a manifest") from error
-        if not canonical:  # two spellings of one manifest would have two digests; a key twice would have two meanings
-            raise DataError(path, "content", got="another spelling", expected="the bytes that `prepare` writes")
-        return cls(folder, sha256(content), manifest)
+        manifest = parsed(content, path, _Manifest, "a manifest of schema 1", DataError)
+        digest = sha256(content)
+        _refuse_other_manifest(folder, digest)
+        return cls(folder, digest, manifest)
 
     @staticmethod
     def files(folder: Path) -> tuple[Path, Path]:
@@ -256,6 +243,25 @@ class Prepared:
         if digest != expected:
             raise DataError(path, f"SHA-256 of {name}_{key}", got=digest, expected=expected)
         return array
+
+
+def _refuse_other_manifest(folder: Path, digest: str) -> None:
+    """Hold a manifest against the one that was written with these digits.
+
+    The list of both is no output of the pipeline, since each has to stay the same bytes: it is there where ``prepare``
+    ran, and is about other digits where DVC has put others in their place since; then it says nothing.
+
+    Raises:
+        DataError: the list is about these digits and another manifest, or is damaged.
+    """
+    try:
+        recorded = recorded_sha256(folder / MANIFEST, folder / SUMS)
+        of_digits = recorded_sha256(folder / DIGITS, folder / SUMS)
+    except ArtifactError as error:
+        raise DataError(folder / SUMS, "content", got="damage", expected="the digests that `prepare` writes") from error
+    if recorded not in (None, digest) and of_digits == file_sha256(folder / DIGITS):
+        expected = f"{recorded}, as in {SUMS} beside it; run `prepare` again"
+        raise DataError(folder / MANIFEST, "SHA-256", got=digest, expected=expected)
 
 
 _DAMAGE = (ValueError, LookupError, EOFError, RuntimeError, OverflowError, zipfile.BadZipFile, zlib.error)

@@ -11,13 +11,21 @@ import torch
 from mnist_dvc.data.digits import Digits
 from mnist_dvc.describe import parameter_count
 from mnist_dvc.errors import ArtifactError
-from mnist_dvc.files import exclusive, json_bytes, publish
+from mnist_dvc.files import SUMS, exclusive, json_bytes, publish
 from mnist_dvc.inference import features_of, logits_of
 from mnist_dvc.metrics import Predictions, scores
+from mnist_dvc.records import Result, record_bytes
 from mnist_dvc.report.figures import confusion_figure, curves_figure, mistakes_figure
 from mnist_dvc.report.tensorboard import show_test
 from mnist_dvc.report.text import per_cent
-from mnist_dvc.running.evaluated import CLASSES_CSV, METRICS, PREDICTIONS, classes_csv, predictions_csv
+from mnist_dvc.running.evaluated import (
+    CLASSES_CSV,
+    METRICS,
+    PREDICTIONS,
+    classes_csv,
+    predictions_csv,
+    result_sums,
+)
 from mnist_dvc.running.history import read_history
 from mnist_dvc.running.published import published
 from mnist_dvc.running.runs import run_of_model
@@ -66,11 +74,13 @@ def _evaluate(params: Params, paths: Paths) -> None:
         "curves.png": curves_figure(history),
         "confusion.png": confusion_figure(predictions.confusion_KK(), taken.card.classes),
         "mistakes.png": mistakes_figure(test.images_NHW, predictions, chosen.mistakes, taken.card.classes),
-        METRICS: json_bytes(result),
+        METRICS: record_bytes(Result, result),
     }
-    written = {paths.test_report / name: content for name, content in outputs.items()}
+    told = {name: outputs[name] for name in (METRICS, PREDICTIONS, CLASSES_CSV)}
+    files = outputs | {SUMS: result_sums(paths, told, taken.sha256)}
+    written = {paths.test_report / name: content for name, content in files.items()}
     with taken.inputs.publishing():
-        publish(written | {paths.metrics: json_bytes(_compared(result, history))}, paths.test_report / METRICS)
+        publish(written | {paths.metrics: json_bytes(_compared(result, history))}, paths.test_report / SUMS)
     run = run_of_model(paths, taken.sha256)
     if run is not None:
         some = Digits(digits.images_N1HW[:SHOWN], digits.labels_N[:SHOWN])

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 
 from mnist_dvc.data.digits import Digits
 from mnist_dvc.errors import ArtifactError
-from mnist_dvc.files import exclusive, json_bytes, own_sums, publish, read_regular, sha256, sha256sums
+from mnist_dvc.files import SUMS, exclusive, json_bytes, own_sums, publish, sha256, sha256sums
 from mnist_dvc.graph import checked
 from mnist_dvc.inference import logits_of
 from mnist_dvc.onnx import onnx_bytes, properties_of
-from mnist_dvc.report.model_card import TEMPLATE, Facts, Scores, model_card
+from mnist_dvc.report.model_card import TEMPLATE, Facts, model_card
+from mnist_dvc.running.evaluated import read_result
 from mnist_dvc.running.inputs import Inputs
 from mnist_dvc.running.published import published
 from mnist_dvc.serving import OnnxModel
@@ -34,9 +34,6 @@ __all__ = ["export"]
 MOST_IMAGES = 10_000
 BATCH_SIZES = (1, 250)
 """An exporter that takes the number of images for a constant is right for one of them at most."""
-LARGEST_METRICS = 64 * 2**10
-"""Bytes; the metrics of the test take 300."""
-EXPECTED = "the metrics that `evaluate` writes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +55,7 @@ def export(params: Params, paths: Paths) -> None:
     Raises:
         ArtifactError: the model is missing, damaged or not the recorded one, of another network than ``model.name`` or
             of other digits, the answers differ, ``predict`` would refuse the file, or the metrics of the test are
-            missing, damaged or of another network.
+            missing, damaged or of another model.
         ChangedError: what was read stands there no more.
         DataError: the prepared digits are missing or damaged.
         BusyError: another process works in this workspace.
@@ -69,9 +66,10 @@ def export(params: Params, paths: Paths) -> None:
 
 
 def _export(params: Params, paths: Paths) -> None:
-    beside = Inputs.of(__name__, params, ("train",), (paths.test_metrics, TEMPLATE))
+    read = (paths.test_metrics, paths.test_report / SUMS, TEMPLATE)
+    beside = Inputs.of(__name__, params, ("train",), read)
     taken = published(__name__, params, "export", paths, threads=1)
-    scores = _read_scores(paths.test_metrics, taken.card)
+    scores = read_result(paths, taken)
     training = Digits.on(torch.device("cpu"), taken.prepared.read("train"))
     digits = Digits(training.images_N1HW[:MOST_IMAGES], training.labels_N[:MOST_IMAGES])
     content = onnx_bytes(taken.model, params.export.opset, properties_of(taken.card, taken.sha256))
@@ -101,26 +99,6 @@ def _export(params: Params, paths: Paths) -> None:
         f"logits within {comparison.largest_difference:.1e} of PyTorch's on {len(digits):,} training images  ->  "
         f"{paths.onnx}"
     )
-
-
-def _read_scores(path: Path, card: Card) -> Scores:
-    """The metrics of the test, as far as one can tell those of the model with ``card``.
-
-    Raises:
-        ArtifactError: there are none, they are damaged, or of another network or data set.
-    """
-    content = read_regular(path, LARGEST_METRICS, ArtifactError, EXPECTED)
-    try:
-        scores = Scores.model_validate_json(content)
-    except ValidationError as error:
-        raise ArtifactError(path, "content", got="damage", expected=EXPECTED) from error
-    for what, got, expected in (
-        ("dataset", scores.dataset, card.dataset),
-        ("parameters", scores.parameters, card.parameters),
-    ):
-        if got != expected:
-            raise ArtifactError(path, what, got=got, expected=f"{expected}, the model's; run `evaluate` again")
-    return scores
 
 
 def _metrics(card: Card, comparison: _Comparison, content: bytes, opset: int) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def _report(params: Params, paths: Paths) -> None:
         expected = f"{params.train.epochs}, as {params.place('train.epochs')} says; run `train` again"
         raise ArtifactError(paths.history, "epochs", got=len(history["epoch"]), expected=expected)
     test = taken.prepared.read("test")
-    evaluation = Evaluation.read(paths.test_report, taken, test)
+    evaluation = Evaluation.read(paths, taken, test)
     predictions, bins = evaluation.predictions, confidence_bins(evaluation.predictions)
     mistakes = _mistakes(predictions, test, MOST_SHOWN)
     page = Page(

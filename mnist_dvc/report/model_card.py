@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, StrictUndefined
-from pydantic import BaseModel, ConfigDict
 from ruamel.yaml import YAML
 
 from mnist_dvc.report.text import per_cent
@@ -17,8 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mnist_dvc.model.weights import Card
+    from mnist_dvc.records import Result
 
-__all__ = ["TEMPLATE", "Facts", "Scores", "model_card"]
+__all__ = ["TEMPLATE", "Facts", "model_card"]
 
 TEMPLATE = Path(__file__).parent / "model_card.md.j2"
 
@@ -35,23 +35,6 @@ HUB_NAMES = {"fashion": "fashion_mnist", "mnist-5k": "mnist"}
 """What hubs call a data set that has another name here."""
 
 
-class Scores(BaseModel):
-    """What the card repeats of the metrics of ``evaluate``; the fields mean what they mean there."""
-
-    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
-
-    dataset: str
-    accuracy: float
-    errors: int
-    images: int
-    accuracy_low: float
-    accuracy_high: float
-    nll: float
-    brier: float
-    ece: float
-    parameters: int
-
-
 @dataclass(frozen=True, slots=True)
 class Facts:
     """All that the card tells of a network."""
@@ -61,7 +44,8 @@ class Facts:
     training_images: int
     recipe: Mapping[str, Any]
     """The section ``train`` of the params."""
-    scores: Scores
+    scores: Result
+    """What ``evaluate`` found out; the fields mean what they mean there."""
     parity: Mapping[str, Any]
     """The metrics of ``export``."""
     digests: Mapping[str, str]

@@ -67,8 +67,10 @@ def headline_table(summaries: Mapping[str, Summary]) -> str:
     return _table(header, rows)
 
 
-def _threads(count: int) -> str:
-    return f"{count} thread" + ("s" if count > 1 else "")
+def _threads(count: int | list[int]) -> str:
+    """``2 threads``; where the trials had different numbers of them, all."""
+    told = " or ".join(map(str, count)) if isinstance(count, list) else count
+    return f"{told} thread" + ("" if count == 1 else "s")
 
 
 def seed_table(summary: Summary) -> str:

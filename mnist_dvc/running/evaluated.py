@@ -4,57 +4,41 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mnist_dvc.data.arrays import CLASSES
-from mnist_dvc.data.digits import Digits
 from mnist_dvc.errors import ArtifactError
-from mnist_dvc.files import csv_bytes, read_regular
-from mnist_dvc.inference import logits_of
+from mnist_dvc.files import SUMS, csv_bytes, name_in, read_regular, recorded_sha256, refuse_unrecorded, sha256sums
 from mnist_dvc.metrics import Predictions
+from mnist_dvc.records import Result, parsed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from mnist_dvc.data.arrays import LabelledImages
+    from mnist_dvc.paths import Paths
     from mnist_dvc.running.published import Published
 
-__all__ = ["CLASSES_CSV", "METRICS", "PREDICTIONS", "Evaluation", "Result", "classes_csv", "predictions_csv"]
+__all__ = [
+    "CLASSES_CSV",
+    "METRICS",
+    "PREDICTIONS",
+    "Evaluation",
+    "classes_csv",
+    "predictions_csv",
+    "read_result",
+    "result_sums",
+]
 
 METRICS, PREDICTIONS, CLASSES_CSV = "metrics.json", "predictions.csv", "classes.csv"
 LARGEST = 8 * 2**20
 """Bytes; the predictions of 300,000 images, the most that are prepared, take 6,200,000."""
 HEADER = ("index", "actual", "predicted", "confidence")
 ROW = re.compile(r"(\d{1,6}),(\d),(\d),(0\.\d{6}|1\.000000)")
-PROBE = 250
-"""Least confident answers that the model is asked for again: two trainings differ in them more than anywhere."""
-TOLERANCE = 1e-3
-"""Of a probability; two machines differ by 1e-5."""
 AGAIN = "run `evaluate` again"
-
-_Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-_Count = Annotated[int, Field(ge=0)]
-
-
-class Result(BaseModel):
-    """The content of metrics.json; accuracies are fractions, ``nll`` is in nats per image."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-    dataset: str
-    accuracy: _Fraction
-    errors: _Count
-    images: _Count
-    accuracy_low: _Fraction
-    accuracy_high: _Fraction
-    nll: Annotated[float, Field(ge=0.0)]
-    brier: Annotated[float, Field(ge=0.0, le=2.0)]
-    ece: _Fraction
-    parameters: _Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,34 +54,64 @@ class Evaluation:
     @staticmethod
     def files(folder: Path) -> tuple[Path, ...]:
         """What there is to read in ``folder``."""
-        return tuple(folder / name for name in (METRICS, PREDICTIONS, CLASSES_CSV))
+        return tuple(folder / name for name in (METRICS, PREDICTIONS, CLASSES_CSV, SUMS))
 
     @classmethod
-    def read(cls, folder: Path, taken: Published, test: LabelledImages) -> Evaluation:
-        """Read the files in ``folder`` and hold them against each other, the test images and the model.
+    def read(cls, paths: Paths, taken: Published, test: LabelledImages) -> Evaluation:
+        """Read what ``evaluate`` wrote and hold it against itself, the test images and the model.
 
         Raises:
-            ArtifactError: one is missing or damaged, or they are not about this model and these images.
+            ArtifactError: a file is missing or damaged, or they are not about this model and these images.
         """
-        result = _read_result(folder / METRICS)
+        result, folder = read_result(paths, taken), paths.test_report
         predictions = _read_predictions(folder / PREDICTIONS)
         _refuse_other_images(folder / PREDICTIONS, predictions, test)
         told = {
-            "dataset": (result.dataset, taken.card.dataset, "the model"),
-            "parameters": (result.parameters, taken.card.parameters, "the model"),
-            "images": (result.images, len(test), PREDICTIONS),
-            "errors": (result.errors, int((predictions.predicted_N != predictions.labels_N).sum()), PREDICTIONS),
-            "accuracy": (result.accuracy, (result.images - result.errors) / max(1, result.images), "its own errors"),
+            "images": (result.images, len(test)),
+            "errors": (result.errors, int((predictions.predicted_N != predictions.labels_N).sum())),
         }
-        for what, (got, expected, of) in told.items():
+        for what, (got, expected) in told.items():
             if got != expected:
-                raise ArtifactError(folder / METRICS, what, got=got, expected=f"{expected}, as of {of}; {AGAIN}")
-        classes = read_regular(folder / CLASSES_CSV, LARGEST, ArtifactError, "the scores that `evaluate` writes")
+                wanted = f"{expected}, as of {PREDICTIONS}; {AGAIN}"
+                raise ArtifactError(folder / METRICS, what, got=got, expected=wanted)
+        classes = _recorded(folder / CLASSES_CSV, "the scores that `evaluate` writes")
         if classes != classes_csv(predictions):
-            expected = f"those of {PREDICTIONS}; {AGAIN}"
-            raise ArtifactError(folder / CLASSES_CSV, "scores", got="others", expected=expected)
-        _refuse_other_model(folder / PREDICTIONS, predictions, taken, test)
+            expected_scores = f"those of {PREDICTIONS}; {AGAIN}"
+            raise ArtifactError(folder / CLASSES_CSV, "scores", got="others", expected=expected_scores)
         return cls(result, predictions)
+
+
+def read_result(paths: Paths, taken: Published) -> Result:
+    """The scores of the published model.
+
+    Raises:
+        ArtifactError: they are missing, damaged or at odds with each other, of another model or another data set.
+    """
+    path, sums = paths.test_metrics, paths.test_report / SUMS
+    expected = "the metrics that `evaluate` writes"
+    result = parsed(_recorded(path, expected), path, Result, expected, ArtifactError)
+    told = {
+        "model": (sums, recorded_sha256(paths.model, sums), taken.sha256),
+        "dataset": (path, result.dataset, taken.card.dataset),
+        "parameters": (path, result.parameters, taken.card.parameters),
+    }
+    for what, (where, got, belongs) in told.items():
+        if got != belongs:
+            raise ArtifactError(where, what, got=got, expected=f"{belongs}, as of the published model; {AGAIN}")
+    return result
+
+
+def result_sums(paths: Paths, outputs: Mapping[str, bytes], model: str) -> bytes:
+    """The digests of ``outputs``, which lie in the folder of the test report, and that of the model they are about."""
+    name = name_in(paths.test_report / SUMS, paths.model)
+    return sha256sums(outputs) + f"{model}  {name}\n".encode()
+
+
+def _recorded(path: Path, expected: str) -> bytes:
+    """The content of ``path``, if it is what ``evaluate`` wrote there."""
+    content = read_regular(path, LARGEST, ArtifactError, expected)
+    refuse_unrecorded(path, content, path.with_name(SUMS), f"the digests that `evaluate` writes; {AGAIN}")
+    return content
 
 
 def predictions_csv(predictions: Predictions) -> bytes:
@@ -114,23 +128,13 @@ def classes_csv(predictions: Predictions) -> bytes:
     return csv_bytes(("class", "precision", "recall", "f1", "images"), predictions.per_class())
 
 
-def _read_result(path: Path) -> Result:
-    expected = "the metrics that `evaluate` writes"
-    try:
-        return Result.model_validate_json(read_regular(path, LARGEST, ArtifactError, expected))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        place = ".".join(map(str, first["loc"])) or "content"
-        raise ArtifactError(path, place, got=first["msg"], expected=expected) from error
-
-
 def _read_predictions(path: Path) -> Predictions:
     """The answers that :func:`predictions_csv` wrote, row by row as it writes them.
 
     Raises:
         ArtifactError: the file is missing, or a line is another.
     """
-    content = read_regular(path, LARGEST, ArtifactError, "the predictions that `evaluate` writes")
+    content = _recorded(path, "the predictions that `evaluate` writes")
     header, *lines = content.decode("utf-8", "replace").split("\n")
     if header != ",".join(HEADER) or lines[-1:] != [""]:
         raise ArtifactError(path, "content", got="damage", expected=f"whole lines under {','.join(HEADER)}")
@@ -153,17 +157,3 @@ def _refuse_other_images(path: Path, predictions: Predictions, test: LabelledIma
         index = other_M[0]
         expected_label = f"{test.labels_N[index]}, as prepared; {AGAIN}"
         raise ArtifactError(path, f"label of image {index}", got=predictions.labels_N[index], expected=expected_label)
-
-
-def _refuse_other_model(path: Path, predictions: Predictions, taken: Published, test: LabelledImages) -> None:
-    """Ask the model for the least confident answers again: the figures may be those of an earlier training."""
-    some_M = np.argsort(predictions.confidence_N, kind="stable")[:PROBE]
-    whole = Digits.on(torch.device("cpu"), test)
-    some = Digits(whole.images_N1HW[some_M], whole.labels_N[some_M])
-    answers = Predictions.from_logits(logits_of(taken.model, some, PROBE).numpy(), some.labels_N.numpy())
-    told_M = answers.probabilities_NK[range(len(some_M)), predictions.predicted_N[some_M]]
-    for index, told in zip(some_M, told_M, strict=True):
-        got = predictions.confidence_N[index]
-        if not abs(told - got) <= TOLERANCE:
-            expected = f"{told:.6f}, as the published model answers; {AGAIN}"
-            raise ArtifactError(path, f"confidence of image {index}", got=f"{got:.6f}", expected=expected)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
-
-from pydantic import BaseModel, ConfigDict, Field
+from typing import TYPE_CHECKING, Any
 
 from mnist_dvc.describe import describe
 from mnist_dvc.description import description_json
@@ -21,16 +19,22 @@ from mnist_dvc.pretrained import (
     released_onnx,
     released_weights,
 )
-from mnist_dvc.study.records import read_record
+from mnist_dvc.study.complete import MODEL, read_summary
+from mnist_dvc.study.defined import refuse_other_md5
+from mnist_dvc.study.records import METRICS, Trial, read_record
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from mnist_dvc.model.weights import Card
 
 __all__ = ["release"]
 
 LARGEST = 2**20
 """Bytes; a network below 20,000 parameters takes 80,000."""
 EXPECTED = "a file of a study that has run"
+TOLD = ("accuracy", "errors", "images", "nll", "ece")
+"""What the manifest repeats of a trial's scores."""
 OPSET = 18
 """The oldest that the exporter writes, so that the oldest runtimes read it."""
 
@@ -39,7 +43,8 @@ def release(root: Path, target: Path = FOLDER) -> None:
     """Write the models of the studies in the repository ``root`` to ``target``: weights, ONNX, description, manifest.
 
     Raises:
-        ArtifactError: a study's summary, a trial's model or its metrics are missing or damaged; nothing is written.
+        ArtifactError: a study's summary, a trial's model or its metrics are missing, damaged, not those on record, or
+            not of one network; nothing is written.
         OSError: a file cannot be written.
     """
     manifest: dict[str, Any] = {}
@@ -55,41 +60,26 @@ def release(root: Path, target: Path = FOLDER) -> None:
 
 def _first_trial(network: str, study: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
     """The files of the first seed of ``study`` by name, and what the manifest says of them."""
-    (seed, *_) = read_record(study / "summary.json", _Summary, EXPECTED).seeds
-    path = Paths(study).trial(network, seed) / "model.safetensors"
-    test = read_record(path.with_name("metrics.json"), _Test, EXPECTED).model_dump()
-    files, card = _files(network, path)
+    seed = read_summary(study, EXPECTED).seeds[0]
+    path = Paths(study).trial(network, seed) / MODEL
+    test = read_record(path.with_name(METRICS), Trial, EXPECTED)
+    files, card = _files(network, study, path)
+    for what in ("network", "parameters", "dataset"):
+        if getattr(card, what) != getattr(test, what):
+            raise ArtifactError(path, what, got=getattr(card, what), expected=f"{getattr(test, what)}, as of {METRICS}")
     told = {name: {"sha256": sha256(content), "bytes": len(content)} for name, content in files.items()}
-    return files, {"files": told, "study": study.name, "seed": seed} | card | {"test": test}
+    scores = test.model_dump(include=set(TOLD))
+    return files, {"files": told, "study": study.name, "seed": seed} | card.told() | {"test": scores}
 
 
-def _files(network: str, path: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
-    """The model file ``path`` and what is made of it, by name, and the model's card."""
+def _files(network: str, study: Path, path: Path) -> tuple[dict[str, bytes], Card]:
+    """The model file ``path`` of ``study`` and what is made of it, by name, and the model's card."""
     model, card = read_model(path)
     weights = read_regular(path, LARGEST, ArtifactError, EXPECTED)
+    refuse_other_md5(study, path, weights)
     files = {
         released_weights(network).name: weights,
         released_onnx(network).name: onnx_bytes(model, OPSET, properties_of(card, sha256(weights))),
         released_description(network).name: json_bytes(description_json(describe(network, model))),
     }
-    return files, card.told()
-
-
-class _Summary(BaseModel):
-    """What is read of a summary.json."""
-
-    model_config = ConfigDict(frozen=True, strict=True)
-
-    seeds: Annotated[list[int], Field(min_length=1)]
-
-
-class _Test(BaseModel):
-    """What the manifest repeats of a metrics.json."""
-
-    model_config = ConfigDict(frozen=True, strict=True)
-
-    accuracy: float
-    errors: int
-    images: int
-    nll: float
-    ece: float
+    return files, card

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from typing import TYPE_CHECKING, Any
 
 from mnist_dvc.errors import ArtifactError
 from mnist_dvc.files import read_regular, sha256, write_atomically
+from mnist_dvc.records import parsed
 from mnist_dvc.report.results import (
     choices_table,
     headline_table,
@@ -19,9 +17,14 @@ from mnist_dvc.report.results import (
     with_block,
 )
 from mnist_dvc.report.study_figures import frontier_figure, seeds_figure
+from mnist_dvc.study.complete import read_summary
+from mnist_dvc.study.records import SUMMARY
+from mnist_dvc.study.shown import CHOICES, PUBLISHED, Benchmarks, read_table
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pydantic import BaseModel
 
 __all__ = ["STUDIES", "rendered", "results"]
 
@@ -29,6 +32,7 @@ STUDIES = ("record", "default", "fast", "frontier")
 """In the order in which they are shown."""
 BENCHMARKS = "docs/benchmarks"
 """A file of each machine and device that `nox -s bench -- --results` was run on, and of none that it was not."""
+EXPECTED = "a file of this repository"
 LARGEST = 2**20
 
 
@@ -36,7 +40,8 @@ def results(root: Path) -> None:
     """Write what :func:`rendered` gives.
 
     Raises:
-        ArtifactError: a summary, a file of benchmarks or a page with its markers is missing or damaged.
+        ArtifactError: a summary, a table, a file of benchmarks or a page with its markers is missing, damaged or at
+            odds with itself.
         OSError: a file cannot be written.
     """
     for path, content in rendered(root).items():
@@ -48,15 +53,18 @@ def rendered(root: Path) -> dict[Path, bytes]:
     """Every generated file of the repository ``root`` as it should be.
 
     Raises:
-        ArtifactError: a summary, a file of benchmarks or a page with its markers is missing or damaged.
+        ArtifactError: a summary, a table, a file of benchmarks or a page with its markers is missing, damaged or at
+            odds with itself.
     """
-    contents = {name: _content(root / "studies" / name / "summary.json") for name in STUDIES}
-    summaries = {name: _parsed(content, root / "studies" / name / "summary.json") for name, content in contents.items()}
-    published = _content(root / "studies/frontier/published.csv")
-    benchmarks = {path.stem: _parsed(_content(path), path) for path in sorted((root / BENCHMARKS).glob("*.json"))}
+    folders = {name: root / "studies" / name for name in STUDIES}
+    summaries = {name: _told(read_summary(folder, EXPECTED)) for name, folder in folders.items()}
+    contents = {name: _content(folder / SUMMARY) for name, folder in folders.items()}
+    published = _content(folders["frontier"] / "published.csv")
+    others = read_table(published, folders["frontier"] / "published.csv", PUBLISHED)
+    benchmarks = {path.stem: _benchmarks(path) for path in sorted((root / BENCHMARKS).glob("*.json"))}
     blocks = {f"study {name}": f"{seed_table(s)}\n\n{machine_line(s)}" for name, s in summaries.items()}
     blocks |= {"bench profile": parts_table(benchmarks), "speed": speed_section(benchmarks)}
-    choices = _rows(_content(root / "docs/choices.csv"))
+    choices = read_table(_content(root / "docs/choices.csv"), root / "docs/choices.csv", CHOICES)
     for question in dict.fromkeys(row["question"] for row in choices):
         blocks[f"choice {question}"] = choices_table(choices, question)
     frontier = summaries["frontier"]
@@ -65,32 +73,33 @@ def rendered(root: Path) -> dict[Path, bytes]:
     return {
         root / "README.md": _page(root / "README.md", {"results": headline_table(seeds)}),
         root / "docs/results.md": _page(root / "docs/results.md", blocks),
-        root / "docs/frontier.png": frontier_figure(frontier.get("points", [frontier]), _rows(published), drawn_from),
+        root / "docs/frontier.png": frontier_figure(frontier.get("points", [frontier]), others, drawn_from),
         root / "docs/seeds.png": seeds_figure(seeds, sha256(b"".join(contents[name] for name in seeds))),
     }
 
 
-def _rows(content: bytes) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(content.decode("utf-8"))))
-
-
 def _content(path: Path) -> bytes:
-    return read_regular(path, LARGEST, ArtifactError, "a file of this repository")
+    return read_regular(path, LARGEST, ArtifactError, EXPECTED)
 
 
-def _parsed(content: bytes, path: Path) -> dict[str, Any]:
-    try:
-        parsed: dict[str, Any] = json.loads(content)
-    except ValueError as error:
-        raise ArtifactError(path, "content", got=error, expected="JSON") from error
-    return parsed
+def _told(record: BaseModel) -> dict[str, Any]:
+    """The plain values of the file that ``record`` was read from."""
+    return record.model_dump(exclude_unset=True)
+
+
+def _benchmarks(path: Path) -> dict[str, Any]:
+    return _told(parsed(_content(path), path, Benchmarks, EXPECTED, ArtifactError))
 
 
 def _page(path: Path, blocks: dict[str, str]) -> bytes:
-    text = _content(path).decode("utf-8")
-    for name, content in blocks.items():
+    content = _content(path)
+    try:
+        text = content.decode("utf-8")
+    except ValueError as error:
+        raise ArtifactError(path, "content", got=error, expected="UTF-8") from error
+    for name, block in blocks.items():
         try:
-            text = with_block(text, name, content)
+            text = with_block(text, name, block)
         except ValueError as error:
             raise ArtifactError(path, f"block {name}", got="none", expected=error) from error
     return text.encode("utf-8")

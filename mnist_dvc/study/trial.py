@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mnist_dvc.data.digits import Digits
-from mnist_dvc.files import exclusive, json_bytes, publish
+from mnist_dvc.files import exclusive, publish
 from mnist_dvc.inference import logits_of
 from mnist_dvc.metrics import Predictions, scores
 from mnist_dvc.model import NETWORKS, TEACHERS, check_name
 from mnist_dvc.model.weights import weights_bytes
+from mnist_dvc.records import record_bytes
 from mnist_dvc.report.console import ConsoleReport
 from mnist_dvc.report.tensorboard import show_scores
 from mnist_dvc.report.text import duration, per_cent
@@ -21,6 +22,7 @@ from mnist_dvc.running.run import Trained, last_epoch, trained, warn
 from mnist_dvc.running.runs import training_run
 from mnist_dvc.running.shown import tensorboard_report
 from mnist_dvc.runtime import machine
+from mnist_dvc.study.records import METRICS, TIMING, Learned, Timing, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
     from mnist_dvc.running.run import Networks
 
 __all__ = ["teacher", "trial"]
-
-METRICS = "metrics.json"
 
 
 def trial(params: Params, paths: Paths, *, teaching: Path | None = None) -> None:
@@ -119,8 +119,8 @@ def _publish(folder: Path, params: Params, done: Trained, scored: dict[str, Any]
     timing = {"train_seconds": round(done.seconds, 3), "threads": threads, "machine": machine()}
     outputs = {
         folder / "model.safetensors": weights_bytes(done.finished.model.state_dict(), done.card),
-        folder / "timing.json": json_bytes(timing),
-        folder / METRICS: json_bytes(result),
+        folder / TIMING: record_bytes(Timing, timing),
+        folder / METRICS: record_bytes(Trial if scored else Learned, result),
     }
     with done.inputs.publishing():
         publish(outputs, folder / METRICS)

@@ -27,7 +27,7 @@ GRAPH = grimp.build_graph("mnist_dvc", cache_dir=None)
 
 TELLING = (
     *("cli", "codebase", "describe", "description", "errors", "files", "params", "paths", "pipeline", "report"),
-    *("running", "study", "version", "runtime", "yaml", "inference", "model.weights"),
+    *("records", "running", "study", "version", "runtime", "yaml", "inference", "model.weights"),
     *("data.arrays", "data.prepared", "data.splits", "training.snapshot", "training.checkpoint", "training.events"),
 )
 """Modules and folders of them that carry, check or tell numbers and do not decide them."""

@@ -15,6 +15,7 @@ from PIL import Image
 from mnist_dvc.data.prepared import Prepared, write_prepared
 from mnist_dvc.data.splits import split
 from mnist_dvc.errors import ArtifactError, ChangedError
+from mnist_dvc.files import json_bytes, sha256
 from mnist_dvc.params import param_keys
 from mnist_dvc.paths import Paths
 from mnist_dvc.pipeline import report as module
@@ -22,6 +23,7 @@ from mnist_dvc.pipeline.report import report
 from mnist_dvc.pipeline.train import train
 from mnist_dvc.report.page import TEMPLATES, Page, page_bytes
 from mnist_dvc.report.text import per_cent
+from mnist_dvc.running.evaluated import result_sums
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -214,7 +216,7 @@ def replaced(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
 
 def one_error_less(content: bytes) -> bytes:
     metrics = json.loads(content)
-    return json.dumps(metrics | {"errors": metrics["errors"] - 1}).encode()
+    return json_bytes(metrics | {"errors": metrics["errors"] - 1})
 
 
 def other_answer(content: bytes) -> bytes:
@@ -254,6 +256,38 @@ REFUSED: dict[str, tuple[Callable[[Paths], None], str]] = {
         edited("reports/train/history.csv", lambda content: content + b"\n"),
         r"history\.csv: SHA-256: got .*, expected .*, as in .*SHA256SUMS",
     ),
+    "no digests": (
+        lambda paths: (paths.test_report / "SHA256SUMS").unlink(),
+        r"SHA256SUMS: file: got nothing, expected the digests that `evaluate` writes; run `evaluate` again",
+    ),
+    "another prediction": (
+        edited("reports/test/predictions.csv", other_answer),
+        r"predictions\.csv: SHA-256: got .*, expected .*, as in .*SHA256SUMS",
+    ),
+    "another metrics.json": (
+        edited("reports/test/metrics.json", one_error_less),
+        r"metrics\.json: SHA-256: got .*, expected .*, as in .*SHA256SUMS",
+    ),
+    "other scores": (
+        edited("reports/test/classes.csv", replaced(b"\n3,", b"\n3,0")),
+        r"classes\.csv: SHA-256: got .*, expected .*, as in .*SHA256SUMS",
+    ),
+    "another model": (
+        retrained,
+        r"SHA256SUMS: model: got [0-9a-f]{64}, expected [0-9a-f]{64}, as of the published model; run `evaluate` again",
+    ),
+    "other digits": (prepared_anew, r"model\.safetensors: data it was trained on: got mnist"),
+}
+
+
+def signed(paths: Paths) -> None:
+    """Give what was edited its digest, so that it is the content which is refused."""
+    names = ("metrics.json", "predictions.csv", "classes.csv")
+    contents = {name: (paths.test_report / name).read_bytes() for name in names}
+    (paths.test_report / "SHA256SUMS").write_bytes(result_sums(paths, contents, sha256(paths.model.read_bytes())))
+
+
+SIGNED: dict[str, tuple[Callable[[Paths], None], str]] = {
     "half of the predictions": (
         edited("reports/test/predictions.csv", lambda content: content[:500]),
         r"predictions\.csv: content: got damage, expected whole lines under index,actual,predicted,confidence",
@@ -284,24 +318,22 @@ REFUSED: dict[str, tuple[Callable[[Paths], None], str]] = {
     ),
     "an error less in the metrics": (
         edited("reports/test/metrics.json", one_error_less),
-        r"metrics\.json: errors: got \d+, expected \d+, as of predictions\.csv; run `evaluate` again",
+        r"metrics\.json: content: got accuracy 0\.\d+ of \d+ errors in 100 images",
     ),
     "another accuracy": (
-        edited(
-            "reports/test/metrics.json", lambda content: json.dumps(json.loads(content) | {"accuracy": 0.5}).encode()
-        ),
-        r"metrics\.json: accuracy: got 0\.5, expected 0\.\d+, as of its own errors",
+        edited("reports/test/metrics.json", lambda content: json_bytes(json.loads(content) | {"accuracy": 0.5})),
+        r"metrics\.json: content: got accuracy 0\.5 of \d+ errors in 100 images",
     ),
     "metrics of the sample": (
         edited("reports/test/metrics.json", replaced(b'"mnist"', b'"mnist-5k"')),
-        r"metrics\.json: dataset: got mnist-5k, expected mnist, as of the model; run `evaluate` again",
+        r"metrics\.json: dataset: got mnist-5k, expected mnist, as of the published model; run `evaluate` again",
     ),
     "metrics of another network": (
         edited("reports/test/metrics.json", replaced(b"19706", b"19392")),
-        r"metrics\.json: parameters: got 19392, expected 19706, as of the model",
+        r"metrics\.json: parameters: got 19392, expected 19706, as of the published model",
     ),
     "metrics with NaN": (
-        edited("reports/test/metrics.json", lambda content: json.dumps(json.loads(content) | {"nll": None}).encode()),
+        edited("reports/test/metrics.json", lambda content: json_bytes(json.loads(content) | {"nll": None})),
         r"metrics\.json: nll: got .*, expected the metrics that `evaluate` writes",
     ),
     "metrics that are no JSON": (
@@ -312,12 +344,26 @@ REFUSED: dict[str, tuple[Callable[[Paths], None], str]] = {
         edited("reports/test/classes.csv", replaced(b"\n3,", b"\n3,0")),
         r"classes\.csv: scores: got others, expected those of predictions\.csv; run `evaluate` again",
     ),
-    "another model": (
-        retrained,
-        r"predictions\.csv: confidence of image \d+: got 0\.\d+, expected 0\.\d+, as the published model answers; run",
-    ),
-    "other digits": (prepared_anew, r"model\.safetensors: data it was trained on: got mnist"),
 }
+
+
+@pytest.mark.parametrize(("damage", "told"), SIGNED.values(), ids=SIGNED)
+def test_what_is_at_odds_is_refused_whatever_its_digests(
+    ready: Paths, damage: Callable[[Paths], None], told: str
+) -> None:
+    damage(ready)
+    signed(ready)
+    with pytest.raises(ArtifactError, match=told) as caught:
+        report(params(**RECIPE), ready)
+    assert len(str(caught.value).splitlines()) == 1
+    assert ready.report_page.read_bytes() == b"earlier"
+
+
+def test_what_is_signed_and_whole_is_taken(ready: Paths) -> None:
+    """The twin: it is the damage that is refused, not the new list of digests."""
+    signed(ready)
+    report(params(**RECIPE), ready)
+    assert ready.report_page.read_bytes() != b"earlier"
 
 
 @pytest.mark.parametrize(("damage", "told"), REFUSED.values(), ids=REFUSED)
@@ -343,6 +389,7 @@ def test_other_answers_that_leave_the_number_of_errors_are_refused(ready: Paths)
     edited("reports/test/predictions.csv", replaced(wrong.encode(), f"{index},{actual},{other},{confidence}".encode()))(
         ready
     )
+    signed(ready)
     with pytest.raises(ArtifactError, match=r"classes\.csv: scores: got others"):
         report(params(**RECIPE), ready)
 
@@ -355,7 +402,7 @@ def test_recipe_of_another_training_is_refused(ready: Paths) -> None:
     assert ready.report_page.read_bytes() == b"earlier"
 
 
-@pytest.mark.parametrize("name", ["metrics.json", "predictions.csv", "classes.csv"])
+@pytest.mark.parametrize("name", ["metrics.json", "predictions.csv", "classes.csv", "SHA256SUMS"])
 @pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
 def test_what_is_no_file_is_refused_without_waiting(ready: Paths, name: str, kind: str) -> None:
     (ready.test_report / name).unlink()

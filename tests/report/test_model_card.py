@@ -18,19 +18,20 @@ from ruamel.yaml import YAML
 
 from mnist_dvc.model.weights import Card
 from mnist_dvc.pretrained import released_onnx
+from mnist_dvc.records import Result
 from mnist_dvc.report import model_card as module
-from mnist_dvc.report.model_card import TEMPLATE, Facts, Scores, model_card
+from mnist_dvc.report.model_card import TEMPLATE, Facts, model_card
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCORES = Scores(
+SCORES = Result(
     dataset="mnist",
     accuracy=0.9958,
     errors=42,
     images=10_000,
-    accuracy_low=0.99433,
-    accuracy_high=0.99697,
+    accuracy_low=0.9943270153750562,
+    accuracy_high=0.9969713830780764,
     nll=0.01425,
     brier=0.00712,
     ece=0.00053,

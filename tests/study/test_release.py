@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from studying import write_trial
 
 from mnist_dvc.describe import parameter_count
 from mnist_dvc.description import read_description
@@ -20,6 +22,7 @@ from mnist_dvc.paths import Paths
 from mnist_dvc.pretrained import MANIFEST, RELEASED, released_description, released_onnx, released_weights
 from mnist_dvc.serving import read_onnx
 from mnist_dvc.study.release import release
+from mnist_dvc.study.summary import study_summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +30,9 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-ACCURACIES = {1: 0.9, 2: 0.99, 3: 0.95}
-FIGURES = {"errors": 7, "images": 100, "nll": 0.02, "ece": 0.001}
+ERRORS = {1: 10, 2: 1, 3: 5}
+TOLD = ("accuracy", "errors", "images", "nll", "ece")
+COUNTS = {network: parameter_count(NETWORKS[network](0.0)) for network in RELEASED}
 
 
 @pytest.fixture(scope="module")
@@ -54,23 +58,17 @@ def _converted_once(converted: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 def root(tmp_path: Path) -> Path:
     """A repository with the studies that are released from, three seeds each; the first seed is the worst."""
     for network, study in RELEASED.items():
-        for seed, accuracy in ACCURACIES.items():
-            write_trial(tmp_path / "studies" / study, network, seed, accuracy)
-        write_seeds(tmp_path / "studies" / study, list(ACCURACIES))
+        for seed, errors in ERRORS.items():
+            folder = write_trial(tmp_path / "studies" / study, network, seed, errors=errors, parameters=COUNTS[network])
+            write_model(folder, network, seed)
+        study_summary(Paths(tmp_path / "studies" / study))
     return tmp_path
 
 
-def write_trial(study: Path, network: str, seed: int, accuracy: float) -> None:
+def write_model(folder: Path, network: str, seed: int) -> None:
     model = build(ModelParams(name=network, dropout=0.0), torch.Generator().manual_seed(seed))
-    folder = Paths(study).trial(network, seed)
-    folder.mkdir(parents=True)
-    card = Card(network, parameter_count(model), "mnist", "d" * 64, {"threads": 1})
+    card = Card(network, COUNTS[network], "mnist", "d" * 64, {"threads": 1})
     (folder / "model.safetensors").write_bytes(weights_bytes(model.state_dict(), card))
-    (folder / "metrics.json").write_text(json.dumps({"seed": seed, "accuracy": accuracy, "brier": 0.1} | FIGURES))
-
-
-def write_seeds(study: Path, seeds: list[int]) -> None:
-    (study / "summary.json").write_text(json.dumps({"study": study.name, "seeds": seeds}))
 
 
 def model_of(root: Path, network: str, seed: int) -> Path:
@@ -92,17 +90,18 @@ def test_files_and_manifest_are_written(root: Path, capsys: pytest.CaptureFixtur
     assert f"Released compact, reference  ->  {target}" in capsys.readouterr().out
     assert list(manifest(target)) == list(RELEASED)
     for network, told in manifest(target).items():
+        scores = json.loads(model_of(root, network, 1).with_name("metrics.json").read_bytes())
         contents = {name: listed[name] for name in parts if name.startswith(f"{network}.")}
         assert told == {
             "files": {name: {"sha256": sha256(file), "bytes": len(file)} for name, file in contents.items()},
             "study": RELEASED[network],
             "seed": 1,
             "network": network,
-            "parameters": parameter_count(NETWORKS[network](0.0)),
+            "parameters": COUNTS[network],
             "dataset": "mnist",
             "data_digest": "d" * 64,
             "provenance": {"threads": 1},
-            "test": {"accuracy": 0.9} | FIGURES,
+            "test": {name: scores[name] for name in TOLD},
         }
         assert read_model(released_weights(network, target))[1].network == network
         properties = read_onnx(released_onnx(network, target)).properties
@@ -119,10 +118,13 @@ def test_first_seed_is_released_whatever_its_accuracy(root: Path, network: str) 
 @pytest.mark.parametrize("network", RELEASED)
 def test_another_first_seed_would_be_seen(root: Path, network: str) -> None:
     """The twin: the files of the seeds differ, and it is the summary that says which is first."""
-    write_seeds(root / "studies" / RELEASED[network], [2, 1, 3])
+    first = model_of(root, network, 1)
+    weights = first.read_bytes()
+    shutil.rmtree(first.parent)
+    study_summary(Paths(root / "studies" / RELEASED[network]))
     release(root, root / "package")
     released = released_weights(network, root / "package").read_bytes()
-    assert released == model_of(root, network, 2).read_bytes() != model_of(root, network, 1).read_bytes()
+    assert released == model_of(root, network, 2).read_bytes() != weights
     assert manifest(root / "package")[network]["seed"] == 2
 
 
@@ -146,6 +148,14 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "metrics that are no JSON": ("metrics.json", lambda path: path.write_text("{"), "metrics.json: "),
     "metrics without a score": ("metrics.json", lambda path: path.write_text("{}"), "metrics.json: "),
 }
+
+
+def test_weights_of_another_network_are_not_released(root: Path) -> None:
+    """Whole, with a digest of their own, and in the place of the right ones."""
+    write_model(model_of(root, "compact", 1).parent, "reference", 1)
+    with pytest.raises(ArtifactError, match="network: got reference, expected compact, as of metrics.json"):
+        release(root, root / "package")
+    assert not (root / "package").exists()
 
 
 @pytest.mark.parametrize("network", RELEASED)

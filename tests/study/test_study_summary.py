@@ -5,6 +5,7 @@ from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from studying import MACHINE, write_trial
 
 from mnist_dvc.errors import ArtifactError
 from mnist_dvc.paths import Paths
@@ -13,21 +14,8 @@ from mnist_dvc.study.summary import study_summary
 if TYPE_CHECKING:
     from pathlib import Path
 
-MACHINE = {"processor": "P", "cpus": 2, "accelerator": None, "system": "Linux", "versions": {"torch": "2.15"}}
+ERRORS = {1: 40, 2: 36, 10: 32}
 ACCURACIES = {1: 0.9960, 2: 0.9964, 10: 0.9968}
-
-
-def write_trial(root: Path, seed: int, accuracy: float, *, network: str = "compact", **changes: Any) -> Path:
-    metrics = {"dataset": "mnist", "network": network, "seed": seed, "parameters": 19_706, "epochs": 3}
-    metrics |= {"accuracy": accuracy, "nll": 0.01 * seed, "brier": 0.1, "ece": 0.001}
-    timing = {"train_seconds": 10.0 + seed, "threads": 2, "machine": MACHINE}
-    folder = root / f"trials/{network}/{seed}"
-    folder.mkdir(parents=True)
-    told = {"metrics.json": metrics, "timing.json": timing}
-    for name, content in told.items():
-        known = {key: value for key, value in changes.items() if key in content}
-        (folder / name).write_text(json.dumps(content | known))
-    return folder
 
 
 def summed_up(root: Path) -> dict[str, Any]:
@@ -37,15 +25,15 @@ def summed_up(root: Path) -> dict[str, Any]:
 
 
 def test_every_seed_counts_in_the_order_of_the_seeds(tmp_path: Path) -> None:
-    for seed, accuracy in reversed(ACCURACIES.items()):
-        write_trial(tmp_path, seed, accuracy)
+    for seed, errors in reversed(ERRORS.items()):
+        write_trial(tmp_path, "compact", seed, errors=errors)
     summary = summed_up(tmp_path)
     assert (summary["study"], summary["network"], summary["parameters"]) == (tmp_path.name, "compact", 19_706)
     assert summary["seeds"] == [1, 2, 10]
     assert summary["accuracies"] == list(ACCURACIES.values())
     assert summary["accuracy_mean"] == pytest.approx(mean(ACCURACIES.values()))
     assert summary["accuracy_sd"] == pytest.approx(stdev(ACCURACIES.values()))
-    assert summary["nll_mean"] == pytest.approx(0.13 / 3)
+    assert summary["nll_mean"] == pytest.approx(0.1 + 0.13 / 3)
     assert summary["train_seconds_mean"] == pytest.approx(10 + 13 / 3, abs=1e-3)
     assert (summary["threads"], summary["versions"]) == (2, {"torch": "2.15"})
     assert summary["machine"] == {key: value for key, value in MACHINE.items() if key != "versions"}
@@ -53,8 +41,8 @@ def test_every_seed_counts_in_the_order_of_the_seeds(tmp_path: Path) -> None:
 
 
 def test_interval_is_students(tmp_path: Path) -> None:
-    for seed, accuracy in ACCURACIES.items():
-        write_trial(tmp_path, seed, accuracy)
+    for seed, errors in ERRORS.items():
+        write_trial(tmp_path, "compact", seed, errors=errors)
     summary = summed_up(tmp_path)
     half = 4.302653 * 0.0004 / 3**0.5  # the 97.5 % point of Student's t with two degrees of freedom, from tables
     assert summary["accuracy_mean_low"] == pytest.approx(0.9964 - half, abs=1e-7)
@@ -62,15 +50,15 @@ def test_interval_is_students(tmp_path: Path) -> None:
 
 
 def test_one_seed_has_no_spread_and_no_interval(tmp_path: Path) -> None:
-    write_trial(tmp_path, 1, 0.99)
+    write_trial(tmp_path, "compact", 1, errors=100)
     summary = summed_up(tmp_path)
     assert [summary[f"accuracy_{key}"] for key in ("sd", "mean_low", "mean_high")] == [None] * 3
 
 
 def test_several_networks_are_points_and_the_largest_leads(tmp_path: Path) -> None:
     for seed in (1, 2):
-        write_trial(tmp_path, seed, 0.995)
-        write_trial(tmp_path, seed, 0.98, network="compact-1k", parameters=886)
+        write_trial(tmp_path, "compact", seed, errors=50)
+        write_trial(tmp_path, "compact-1k", seed, errors=200, parameters=886)
     summary = summed_up(tmp_path)
     assert [point["parameters"] for point in summary["points"]] == [886, 19_706]
     assert summary["accuracy_mean"] == 0.995
@@ -78,14 +66,14 @@ def test_several_networks_are_points_and_the_largest_leads(tmp_path: Path) -> No
 
 
 def test_different_machines_are_all_told(tmp_path: Path) -> None:
-    write_trial(tmp_path, 1, 0.99)
-    write_trial(tmp_path, 2, 0.99, machine=MACHINE | {"processor": "Q"})
+    write_trial(tmp_path, "compact", 1, errors=100)
+    write_trial(tmp_path, "compact", 2, errors=100, machine=MACHINE | {"processor": "Q"})
     assert [machine["processor"] for machine in summed_up(tmp_path)["machine"]] == ["P", "Q"]
 
 
 def test_same_trials_same_bytes(tmp_path: Path) -> None:
-    for seed, accuracy in ACCURACIES.items():
-        write_trial(tmp_path, seed, accuracy)
+    for seed, errors in ERRORS.items():
+        write_trial(tmp_path, "compact", seed, errors=errors)
     summed_up(tmp_path)
     first = (tmp_path / "summary.json").read_bytes()
     summed_up(tmp_path)
@@ -102,13 +90,13 @@ def test_no_trials_are_refused_and_nothing_is_written(tmp_path: Path) -> None:
     ("file", "content", "told"),
     [
         ("metrics.json", "{", "metrics.json: content"),
-        ("metrics.json", "{}", "metrics.json: dataset"),
+        ("metrics.json", "{}", "metrics.json: accuracy: got Field required"),
         ("timing.json", '{"train_seconds": "7", "threads": 1, "machine": {}}', "timing.json: train_seconds"),
         ("timing.json", None, "timing.json: file"),
     ],
 )
 def test_damaged_trial_is_refused(tmp_path: Path, file: str, content: str | None, told: str) -> None:
-    folder = write_trial(tmp_path, 1, 0.99)
+    folder = write_trial(tmp_path, "compact", 1, errors=100)
     if content is None:
         (folder / file).unlink()
     else:
@@ -118,7 +106,7 @@ def test_damaged_trial_is_refused(tmp_path: Path, file: str, content: str | None
 
 
 def test_trials_on_different_data_sets_are_not_averaged(tmp_path: Path) -> None:
-    write_trial(tmp_path, 1, 0.99)
-    write_trial(tmp_path, 2, 0.99, dataset="mnist-5k")
+    write_trial(tmp_path, "compact", 1, errors=100)
+    write_trial(tmp_path, "compact", 2, errors=100, dataset="mnist-5k")
     with pytest.raises(ArtifactError, match="data sets: got mnist and mnist-5k"):
         study_summary(Paths(tmp_path))

@@ -228,6 +228,7 @@ def test_no_other_command_takes_a_teacher_for_a_model(workspace: Paths, command:
     assert not workspace.test_report.exists()
     assert not workspace.onnx.exists()
     assert read_model(workspace.model, TEACHERS)[1].network == "teacher"  # the file itself is whole
+    workspace.model.write_bytes(own)
     write_scores(workspace, 19_706)
     run(own)
 
