@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mnist_dvc.errors import ImageError
+from mnist_dvc.image.bounds import CountedFile, bare_jpeg, greymap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,9 +28,10 @@ LARGEST_SIDE = 8192
 WORKING_SIDE = 1000
 """Pixels: a picture with twice as many on its longer side is reduced, to no fewer than these."""
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM")
-LOSSY = ("JPEG", "MPO", "WEBP")
+LOSSY = ("JPEG", "WEBP")
 ANIMATED = ("PNG", "GIF", "WEBP")
 GREYMAPS = (b"P2", b"P5")
+JPEG = b"\xff\xd8\xff"
 KINDS = "a PNG, JPEG, BMP, GIF, WebP or PGM picture"
 DEEP = 257
 """Levels of 16 bits to one of 8."""
@@ -124,15 +125,20 @@ def _decoded(content: bytes, where: object, side: int | None) -> tuple[Image.Ima
         raise ImageError(where, "size", got=f"more than {LARGEST_FILE:,} bytes", expected=KINDS)
     if content[:1] == b"P" and content[:2] not in GREYMAPS:  # Pillow's PPM reads a dozen relatives of PGM
         raise _unknown(where)
-    with Image.open(io.BytesIO(content), formats=FORMATS) as unread:
+    if content[:3] == JPEG:
+        content = bare_jpeg(content, where)
+    file = CountedFile(content, where)
+    with Image.open(file, formats=FORMATS) as unread:
         width, height = size = unread.size
         if width * height > LARGEST_PIXELS or max(width, height) > LARGEST_SIDE:
             raise _too_large(where, f"{width:,} x {height:,}")
-        # In a JPEG further frames are the previews and depth maps of a telephone (MPO), not an animation.
         if unread.format in ANIMATED and getattr(unread, "n_frames", 1) > 1:
             raise ImageError(where, "content", got="an animation", expected="a single picture")
         unread.verify()  # a PNG's checksums, which decoding alone does not look at
-    image = Image.open(io.BytesIO(content), formats=FORMATS)
+    file.seek(0)
+    image = Image.open(file, formats=FORMATS)
+    if image.tile and image.tile[0][0] in ("ppm", "ppm_plain"):
+        return greymap(image, content), size
     if side and max(size) >= 2 * side:
         fraction = side / max(size)
         image.draft(None, (int(width * fraction), int(height * fraction)))
