@@ -32,6 +32,8 @@ TABLES = (0xC4, 0xDB, 0xDD)
 HEADERS = (b"\xe0", b"\xe1Exif\0\0", b"\xe1http://ns.adobe.com/xap/1.0/\0", b"\xeeAdobe")
 """What tells how colours are stored, and which way is up."""
 COMMENT = re.compile(rb"#[^\r\n]*")
+MOST_COMMENTS = 100_000
+"""Between the levels of a PGM; there is one, if any."""
 
 
 class CountedFile(io.BytesIO):
@@ -103,14 +105,16 @@ def greymap(unread: Image.Image, content: bytes) -> Image.Image:
         content: the bytes of its file.
 
     Raises:
-        ValueError: pixels are missing, or a level is above the highest.
+        ValueError: pixels are missing, a level is none from 0 to the highest, or there are too many comments.
     """
     kind, _, offset, (_, highest) = unread.tile[0]  # type: ignore[attr-defined]
     width, height = unread.size
     levels_M: NDArray[np.integer]
     if kind == "ppm_plain":
-        text = COMMENT.sub(b"", content[offset:])
-        levels_M = np.fromstring(text, np.int32, width * height, sep=" ")
+        text = content[offset:]
+        if text.count(b"#") > MOST_COMMENTS:
+            raise ValueError(f"more than {MOST_COMMENTS:,} comments")
+        levels_M = np.fromstring(COMMENT.sub(b"", text), np.int64, sep=" ")[: width * height]
     else:
         levels_M = np.frombuffer(content, np.uint8 if highest < 256 else ">u2", width * height, offset)  # noqa: PLR2004
     if len(levels_M) < width * height:

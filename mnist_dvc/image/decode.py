@@ -27,6 +27,10 @@ LARGEST_PIXELS = 48 * 2**20
 LARGEST_SIDE = 8192
 WORKING_SIDE = 1000
 """Pixels: a picture with twice as many on its longer side is reduced, to no fewer than these."""
+STRIP = 64
+"""Rows of a reduced picture that are made at once."""
+LARGEST_WEBP = 24 * 2**20
+"""Pixels of a WebP, whose decoder takes a dozen bytes and some tens of nanoseconds for each, and cannot be stopped."""
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM")
 LOSSY = ("JPEG", "WEBP")
 ANIMATED = ("PNG", "GIF", "WEBP")
@@ -132,6 +136,9 @@ def _decoded(content: bytes, where: object, side: int | None) -> tuple[Image.Ima
         width, height = size = unread.size
         if width * height > LARGEST_PIXELS or max(width, height) > LARGEST_SIDE:
             raise _too_large(where, f"{width:,} x {height:,}")
+        if unread.format == "WEBP" and width * height > LARGEST_WEBP:
+            expected = f"at most {LARGEST_WEBP:,} pixels in a WebP"
+            raise ImageError(where, "size", got=f"{width:,} x {height:,}", expected=expected)
         if unread.format in ANIMATED and getattr(unread, "n_frames", 1) > 1:
             raise ImageError(where, "content", got="an animation", expected="a single picture")
         unread.verify()  # a PNG's checksums, which decoding alone does not look at
@@ -147,17 +154,35 @@ def _decoded(content: bytes, where: object, side: int | None) -> tuple[Image.Ima
 
 
 def _reduced(image: Image.Image, factor: int) -> Image.Image:
-    """Means of ``factor`` x ``factor`` pixels; levels of 16 bits stay as they are, and so does transparency."""
+    """Means of ``factor`` x ``factor`` pixels; levels of 16 bits stay as they are, and so does transparency.
+
+    Strip by strip, since each step on the whole would put another picture of that size into memory.
+    """
+    width, height = (-(-side // factor) for side in image.size)
+    whole = None
+    for top in range(0, height, STRIP):
+        part = image.crop((0, top * factor, image.width, min(image.height, (top + STRIP) * factor)))
+        part = _reducible(part).reduce(factor)
+        if whole is None:
+            whole = Image.new(part.mode, (width, height))
+            whole.info = part.info
+        whole.paste(part, (0, top))
+    return whole or image
+
+
+def _reducible(image: Image.Image) -> Image.Image:
+    """``image`` in a mode that means are taken of."""
+    key = image.info.get("transparency")
+    if image.mode.startswith("I") and key is not None:
+        levels_HW = np.asarray(image)
+        grey_HW = np.rint(levels_HW / np.float32(DEEP)).clip(0, WHITE).astype(np.uint8)
+        alpha_HW = np.where(levels_HW == key, np.uint8(0), np.uint8(WHITE))
+        return Image.merge("LA", [Image.fromarray(grey_HW), Image.fromarray(alpha_HW)]).convert("RGBA")
     if image.mode.startswith("I"):
-        levels_HW = np.asarray(image).astype(np.float32)
-        alpha_HW = levels_HW != image.info.get("transparency", -1)
-        grey = Image.fromarray(_on_paper(levels_HW / np.float32(DEEP), alpha_HW.astype(np.float32)))
-        return grey.reduce(factor)
+        return image.convert("I")
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-    elif image.mode not in ("L", "RGB"):
-        image = image.convert("RGB")
-    return image.reduce(factor)
+        return image.convert("RGBA")
+    return image if image.mode in ("L", "RGB") else image.convert("RGB")
 
 
 def _turned(image: Image.Image) -> Image.Image:
@@ -168,8 +193,6 @@ def _turned(image: Image.Image) -> Image.Image:
 
 def _luminance(image: Image.Image) -> NDArray[np.float32]:
     """Brightness (H, W) of any mode, 0 to 255, transparent parts filled with paper."""
-    if image.mode == "F":
-        return np.asarray(image)
     if image.mode.startswith("I"):  # 16 bits, which convert() would clip instead of scaling
         levels_HW = np.asarray(image).astype(np.float32)
         alpha_HW = (levels_HW != image.info.get("transparency", -1)).astype(np.float32)
@@ -206,6 +229,6 @@ def _rim(seen_HW: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def _colour(image: Image.Image) -> NDArray[np.uint8] | None:
     """Red, green and blue (H, W, 3), where the picture is opaque and may have colour."""
-    if image.has_transparency_data or image.mode in ("1", "L", "F") or image.mode.startswith("I"):
+    if image.has_transparency_data or image.mode in ("1", "L") or image.mode.startswith("I"):
         return None
     return np.asarray(image.convert("RGB"))
