@@ -150,12 +150,18 @@ def _mark(labels_HW: NDArray[np.int32], parts: list[Piece]) -> Mark:
 
 
 def _labelled(mask_HW: NDArray[np.bool_]) -> tuple[NDArray[np.int32], list[Piece]]:
-    """Labels (H, W) of connected ink, 0 for none, and its larger pieces, the largest first."""
-    labels_HW, count = ndimage.label(mask_HW, EVERYWHERE)
-    areas_N = np.bincount(labels_HW.ravel(), minlength=count + 1)[1:]
-    boxes = ndimage.find_objects(labels_HW)
+    """Labels (H, W) of the larger pieces of connected ink, 0 for all else, and these pieces, the largest first.
+
+    What is small is dropped at once: noise has a million pieces, and each takes as long as a large one.
+    """
+    every_HW, count = ndimage.label(mask_HW, EVERYWHERE)
+    areas_N = np.bincount(every_HW.ravel(), minlength=count + 1)[1:]
     largest = np.argsort(-areas_N, kind="stable")[:MOST_PIECES]
-    return labels_HW, [Piece(int(n) + 1, _box(boxes[n]), int(areas_N[n])) for n in largest]
+    label_L = np.zeros(count + 1, np.int32)
+    label_L[largest + 1] = np.arange(1, len(largest) + 1)
+    labels_HW = label_L[every_HW]
+    boxes = ndimage.find_objects(labels_HW)
+    return labels_HW, [Piece(n + 1, _box(box), int(areas_N[largest[n]])) for n, box in enumerate(boxes)]
 
 
 def _box(slices: tuple[slice, slice]) -> Box:

@@ -86,11 +86,11 @@ def parse_picture(content: bytes, where: object) -> Picture:
         ImageError: too large, no picture of these kinds, damaged, animated, blank, without ink of a digit's size, or
             with several digits.
     """
-    digits = parse_digits(content, where)
-    if len(digits) > 1:
-        expected = "one: `predict --many` reads several"
-        raise ImageError(where, "digits", got=len(digits), expected=expected)
-    return digits[0]
+    raster = rastered(content, where)
+    ink, marks = _digits(raster, where)
+    if len(marks) > 1:
+        raise ImageError(where, "digits", got=len(marks), expected="one: `predict --many` reads several")
+    return _picture(ink, marks[0], raster)
 
 
 def parse_digits(content: bytes, where: object) -> tuple[Picture, ...]:
@@ -102,14 +102,8 @@ def parse_digits(content: bytes, where: object) -> tuple[Picture, ...]:
         ImageError: too large, no picture of these kinds, damaged, animated, blank, or without ink of a digit's size.
     """
     raster = rastered(content, where)
-    ink, marks = _found(raster, where)
-    least = max(SMALLEST_INK, SMALLEST_PART * max(ink.ink_HW.shape))
-    pictures = tuple(_picture(ink, mark, raster) for mark in marks if not _is_grain(mark, least))
-    if not pictures:
-        largest = max((mark.box for mark in marks), key=lambda box: box.longer, default=None)
-        got = f"{largest.width} x {largest.height}" if largest else "none but lines and grains"
-        raise _too_small(where, got, least)
-    return pictures
+    ink, marks = _digits(raster, where)
+    return tuple(_picture(ink, mark, raster) for mark in marks)
 
 
 def parse_drawing(content: bytes, where: object) -> Picture:
@@ -136,6 +130,22 @@ def _refuse_blank(ink: Ink, where: object) -> None:
     contrast, least = float(ink.ink_HW.max()), max(LEAST_CONTRAST, ink.noise)
     if contrast <= least:
         raise ImageError(where, "contrast", got=f"{contrast:.0f} of 255", expected=f"more than {least:.0f}: no digit")
+
+
+def _digits(raster: Raster, where: object) -> tuple[Ink, list[Mark]]:
+    """The ink of a picture, and what of it is each digit, of which there is at least one.
+
+    Raises:
+        ImageError: nothing stands out, or nothing of a digit's size.
+    """
+    ink, marks = _found(raster, where)
+    least = max(SMALLEST_INK, SMALLEST_PART * max(ink.ink_HW.shape))
+    digits = [mark for mark in marks if not _is_grain(mark, least)]
+    if not digits:
+        largest = max((mark.box for mark in marks), key=lambda box: box.longer, default=None)
+        got = f"{largest.width} x {largest.height}" if largest else "none but lines and grains"
+        raise _too_small(where, got, least)
+    return ink, digits
 
 
 def _found(raster: Raster, where: object) -> tuple[Ink, list[Mark]]:
