@@ -1,7 +1,8 @@
-"""What a decoder is given of a picture file, so that the work it does is bounded by what the file may ask for."""
+"""What bounds the work that the file of a picture can ask for, and what is left in memory of one that is refused."""
 
 from __future__ import annotations
 
+import functools
 import io
 import re
 from typing import TYPE_CHECKING
@@ -12,9 +13,14 @@ from PIL import Image
 from mnist_dvc.errors import ImageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
     from numpy.typing import NDArray
 
-__all__ = ["CountedFile", "bare_jpeg", "greymap"]
+    T = TypeVar("T")
+
+__all__ = ["CountedFile", "bare_jpeg", "greymap", "leaving_nothing"]
 
 MOST_READS = 300_000
 """Pieces that a file is read in; a GIF of 16 MiB takes 130,000, and a decoder in Python some microseconds for each."""
@@ -34,6 +40,26 @@ HEADERS = (b"\xe0", b"\xe1Exif\0\0", b"\xe1http://ns.adobe.com/xap/1.0/\0", b"\x
 COMMENT = re.compile(rb"#[^\r\n]*")
 MOST_COMMENTS = 100_000
 """Between the levels of a PGM; there is one, if any."""
+
+
+def leaving_nothing(read: Callable[[bytes, object], T]) -> Callable[[bytes, object], T]:
+    """``read``, whose refusals hold none of what it had in hand: whoever keeps them keeps words, not pixels.
+
+    An error that is kept keeps its traceback and its cause, these the functions that were at work, and these the
+    picture: a hundred refused photos would fill the memory.
+    """
+
+    @functools.wraps(read)
+    def reading(content: bytes, where: object) -> T:
+        try:
+            return read(content, where)
+        except ImageError as error:
+            refusal = error.with_traceback(None)
+            refusal.__context__ = refusal.__cause__ = None
+        del content
+        raise refusal
+
+    return reading
 
 
 class CountedFile(io.BytesIO):

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mnist_dvc.errors import ImageError
-from mnist_dvc.image.bounds import CountedFile, bare_jpeg, greymap
+from mnist_dvc.image.bounds import CountedFile, bare_jpeg, greymap, leaving_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,8 +29,10 @@ WORKING_SIDE = 1000
 """Pixels: a picture with twice as many on its longer side is reduced, to no fewer than these."""
 STRIP = 64
 """Rows of a reduced picture that are made at once."""
-LARGEST_WEBP = 24 * 2**20
-"""Pixels of a WebP, whose decoder takes a dozen bytes and some tens of nanoseconds for each, and cannot be stopped."""
+LARGEST_SLOW = 24 * 2**20
+"""Pixels of a WebP, or of a PNG with 16 bits for each of several channels: some tens of nanoseconds are spent on each."""
+DEEP_CHANNELS = (b"\x10\2", b"\x10\4", b"\x10\6")
+"""Bits and kind of such a PNG, as its header has them."""
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM")
 LOSSY = ("JPEG", "WEBP")
 ANIMATED = ("PNG", "GIF", "WEBP")
@@ -74,6 +76,7 @@ def rastered(content: bytes, where: object) -> Raster:
         return Raster(_luminance(image), _colour(image), lossy, size[::-1] if transposed else size)
 
 
+@leaving_nothing
 def upright(content: bytes, where: object) -> Image.Image:
     """The picture in the bytes of a file as its maker saw it, in red, green and blue, on white where transparent.
 
@@ -136,8 +139,9 @@ def _decoded(content: bytes, where: object, side: int | None) -> tuple[Image.Ima
         width, height = size = unread.size
         if width * height > LARGEST_PIXELS or max(width, height) > LARGEST_SIDE:
             raise _too_large(where, f"{width:,} x {height:,}")
-        if unread.format == "WEBP" and width * height > LARGEST_WEBP:
-            expected = f"at most {LARGEST_WEBP:,} pixels in a WebP"
+        slow = unread.format == "WEBP" or (unread.format == "PNG" and content[24:26] in DEEP_CHANNELS)
+        if slow and width * height > LARGEST_SLOW:
+            expected = f"at most {LARGEST_SLOW:,} pixels of this kind"
             raise ImageError(where, "size", got=f"{width:,} x {height:,}", expected=expected)
         if unread.format in ANIMATED and getattr(unread, "n_frames", 1) > 1:
             raise ImageError(where, "content", got="an animation", expected="a single picture")

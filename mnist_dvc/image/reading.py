@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from mnist_dvc.errors import ImageError
 from mnist_dvc.files import read_regular
+from mnist_dvc.image.bounds import leaving_nothing
 from mnist_dvc.image.decode import KINDS, LARGEST_FILE, rastered
 from mnist_dvc.image.fitting import INK_SIDE, fitted
 from mnist_dvc.image.ground import LEAST_CONTRAST, above_background, grounded
@@ -79,6 +80,7 @@ def read_digits(path: Path) -> tuple[Picture, ...]:
     return parse_digits(picture_bytes(path), path)
 
 
+@leaving_nothing
 def parse_picture(content: bytes, where: object) -> Picture:
     """The one digit in the bytes of a picture file; ``where`` they come from is for errors.
 
@@ -93,6 +95,7 @@ def parse_picture(content: bytes, where: object) -> Picture:
     return _picture(ink, marks[0], raster)
 
 
+@leaving_nothing
 def parse_digits(content: bytes, where: object) -> tuple[Picture, ...]:
     """The digits in the bytes of a picture file, at least one, line by line and from left to right.
 
@@ -106,6 +109,7 @@ def parse_digits(content: bytes, where: object) -> tuple[Picture, ...]:
     return tuple(_picture(ink, mark, raster) for mark in marks)
 
 
+@leaving_nothing
 def parse_drawing(content: bytes, where: object) -> Picture:
     """The digit in the bytes of a drawing: all of its ink, in however many pieces, as on paper of one level.
 
