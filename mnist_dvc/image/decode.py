@@ -30,7 +30,7 @@ WORKING_SIDE = 1000
 STRIP = 64
 """Rows of a reduced picture that are made at once."""
 LARGEST_SLOW = 24 * 2**20
-"""Pixels of a WebP, or of a PNG with 16 bits for each of several channels: some tens of nanoseconds are spent on each."""
+"""Pixels of a WebP, or of a PNG with 16 bits for each of several channels: tens of nanoseconds are spent on each."""
 DEEP_CHANNELS = (b"\x10\2", b"\x10\4", b"\x10\6")
 """Bits and kind of such a PNG, as its header has them."""
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM")
