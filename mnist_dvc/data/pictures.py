@@ -9,11 +9,11 @@ import numpy as np
 from mnist_dvc.data.arrays import CLASSES, MOST_IMAGES, LabelledImages
 from mnist_dvc.data.folders import dataset_name, name_of
 from mnist_dvc.data.named import NamedDigits, class_names, with_test
-from mnist_dvc.errors import DataError, ImageError
+from mnist_dvc.errors import DataError, ImageError, printable
 from mnist_dvc.files import file_sha256, sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -60,7 +60,7 @@ def read_pictures(folder: Path, read: Reader, say: Callable[[str], None]) -> Nam
     else:
         aside = sorted(found.keys() - {root.name for root in roots.values()})
         if aside:
-            say(f"not read, neither train nor test: {', '.join(aside)}")
+            say(f"not read, neither train nor test: {printable(', '.join(aside))}")
     files = {part: _files(root) for part, root in roots.items()}
     labels, classes = _labels(files, folder)
     origin = {part: _digest(folder, of_class) for part, of_class in files.items()}
@@ -125,26 +125,27 @@ def _read_parts(
 ) -> dict[str, LabelledImages]:
     """The images of every part; all that is refused in any of them is said before it ends in an error."""
     pairs = [(part, labels[name], path) for part in files for name, paths in files[part].items() for path in paths]
-    read_M = list(read([path for _, _, path in pairs]))
-    refused = [found for found in read_M if isinstance(found, ImageError)]
+    images: dict[str, list[NDArray[np.uint8]]] = {part: [] for part in roots}
+    refused = 0
+    for (part, _, _), found in zip(pairs, read([path for _, _, path in pairs]), strict=True):
+        if not isinstance(found, ImageError):
+            images[part].append(found)
+            continue
+        refused += 1
+        if refused <= MOST_TOLD:
+            say(str(found))
     _refuse(refused, len(pairs), roots["train"], say)
     return {
-        part: _stacked(((p, label, found) for (p, label, _), found in zip(pairs, read_M, strict=True)), part, root)
+        part: LabelledImages(
+            np.stack(images[part]), np.array([label for of, label, _ in pairs if of == part], np.uint8), str(root)
+        )
         for part, root in roots.items()
     }
 
 
-def _refuse(refused: list[ImageError], total: int, where: Path, say: Callable[[str], None]) -> None:
-    for error in refused[:MOST_TOLD]:
-        say(str(error))
-    if len(refused) > MOST_TOLD:
-        say(f"... and {len(refused) - MOST_TOLD:,} more")
+def _refuse(refused: int, total: int, where: Path, say: Callable[[str], None]) -> None:
+    if refused > MOST_TOLD:
+        say(f"... and {refused - MOST_TOLD:,} more")
     if refused:
         expected = "none: mend them, or take them away"
-        raise DataError(where, "pictures not read", got=f"{len(refused):,} of {total:,}", expected=expected)
-
-
-def _stacked(found: Iterable[tuple[str, int, NDArray[np.uint8] | ImageError]], part: str, root: Path) -> LabelledImages:
-    chosen = [(label, image) for of, label, image in found if of == part and not isinstance(image, ImageError)]
-    images_NHW = np.stack([image for _, image in chosen])
-    return LabelledImages(images_NHW, np.array([label for label, _ in chosen], np.uint8), str(root))
+        raise DataError(where, "pictures not read", got=f"{refused:,} of {total:,}", expected=expected)

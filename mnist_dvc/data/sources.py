@@ -15,7 +15,7 @@ from mnist_dvc.data.idx import parse_idx, read_idx_bytes
 from mnist_dvc.data.known import KNOWN, is_there, read_known
 from mnist_dvc.data.named import NamedDigits
 from mnist_dvc.data.pictures import has_classes, read_pictures
-from mnist_dvc.errors import DataError, DownloadError
+from mnist_dvc.errors import DataError, DownloadError, printable
 from mnist_dvc.files import sha256
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def read_digits(
         return _read_own(workspace / source, say, pictures)
     folder = _search(workspace, environment)
     if folder is not None:
-        say(f"reading {folder.resolve()}")
+        say(f"reading {printable(str(folder.resolve()))}")
         return read_folder(folder)
     say("no MNIST files here: downloading them")
     try:
@@ -115,7 +115,7 @@ def _read_known(name: str, workspace: Path, environment: Mapping[str, str], say:
         say(f"no files of {name} here: downloading them")
         root = download(KNOWN[name].published_as, workspace / RAW, lambda root: read_known(root, name))
     else:
-        say(f"reading {(root / KNOWN[name].published_as).resolve()}")
+        say(f"reading {printable(str((root / KNOWN[name].published_as).resolve()))}")
     return read_known(root, name)
 
 

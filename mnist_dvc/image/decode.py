@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mnist_dvc.errors import ImageError
+from mnist_dvc.image.bounds import CountedFile, bare_jpeg, greymap, leaving_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,10 +27,17 @@ LARGEST_PIXELS = 48 * 2**20
 LARGEST_SIDE = 8192
 WORKING_SIDE = 1000
 """Pixels: a picture with twice as many on its longer side is reduced, to no fewer than these."""
+STRIP = 64
+"""Rows of a reduced picture that are made at once."""
+LARGEST_SLOW = 24 * 2**20
+"""Pixels of a WebP, or of a PNG with 16 bits for each of several channels: tens of nanoseconds are spent on each."""
+DEEP_CHANNELS = (b"\x10\2", b"\x10\4", b"\x10\6")
+"""Bits and kind of such a PNG, as its header has them."""
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM")
-LOSSY = ("JPEG", "MPO", "WEBP")
+LOSSY = ("JPEG", "WEBP")
 ANIMATED = ("PNG", "GIF", "WEBP")
 GREYMAPS = (b"P2", b"P5")
+JPEG = b"\xff\xd8\xff"
 KINDS = "a PNG, JPEG, BMP, GIF, WebP or PGM picture"
 DEEP = 257
 """Levels of 16 bits to one of 8."""
@@ -69,6 +76,7 @@ def rastered(content: bytes, where: object) -> Raster:
         return Raster(_luminance(image), _colour(image), lossy, size[::-1] if transposed else size)
 
 
+@leaving_nothing
 def upright(content: bytes, where: object) -> Image.Image:
     """The picture in the bytes of a file as its maker saw it, in red, green and blue, on white where transparent.
 
@@ -124,15 +132,24 @@ def _decoded(content: bytes, where: object, side: int | None) -> tuple[Image.Ima
         raise ImageError(where, "size", got=f"more than {LARGEST_FILE:,} bytes", expected=KINDS)
     if content[:1] == b"P" and content[:2] not in GREYMAPS:  # Pillow's PPM reads a dozen relatives of PGM
         raise _unknown(where)
-    with Image.open(io.BytesIO(content), formats=FORMATS) as unread:
+    if content[:3] == JPEG:
+        content = bare_jpeg(content, where)
+    file = CountedFile(content, where)
+    with Image.open(file, formats=FORMATS) as unread:
         width, height = size = unread.size
         if width * height > LARGEST_PIXELS or max(width, height) > LARGEST_SIDE:
             raise _too_large(where, f"{width:,} x {height:,}")
-        # In a JPEG further frames are the previews and depth maps of a telephone (MPO), not an animation.
+        slow = unread.format == "WEBP" or (unread.format == "PNG" and content[24:26] in DEEP_CHANNELS)
+        if slow and width * height > LARGEST_SLOW:
+            expected = f"at most {LARGEST_SLOW:,} pixels of this kind"
+            raise ImageError(where, "size", got=f"{width:,} x {height:,}", expected=expected)
         if unread.format in ANIMATED and getattr(unread, "n_frames", 1) > 1:
             raise ImageError(where, "content", got="an animation", expected="a single picture")
         unread.verify()  # a PNG's checksums, which decoding alone does not look at
-    image = Image.open(io.BytesIO(content), formats=FORMATS)
+    file.seek(0)
+    image = Image.open(file, formats=FORMATS)
+    if image.tile and image.tile[0][0] in ("ppm", "ppm_plain"):
+        return greymap(image, content), size
     if side and max(size) >= 2 * side:
         fraction = side / max(size)
         image.draft(None, (int(width * fraction), int(height * fraction)))
@@ -141,17 +158,35 @@ def _decoded(content: bytes, where: object, side: int | None) -> tuple[Image.Ima
 
 
 def _reduced(image: Image.Image, factor: int) -> Image.Image:
-    """Means of ``factor`` x ``factor`` pixels; levels of 16 bits stay as they are, and so does transparency."""
+    """Means of ``factor`` x ``factor`` pixels; levels of 16 bits stay as they are, and so does transparency.
+
+    Strip by strip, since each step on the whole would put another picture of that size into memory.
+    """
+    width, height = (-(-side // factor) for side in image.size)
+    whole = None
+    for top in range(0, height, STRIP):
+        part = image.crop((0, top * factor, image.width, min(image.height, (top + STRIP) * factor)))
+        part = _reducible(part).reduce(factor)
+        if whole is None:
+            whole = Image.new(part.mode, (width, height))
+            whole.info = part.info
+        whole.paste(part, (0, top))
+    return whole or image
+
+
+def _reducible(image: Image.Image) -> Image.Image:
+    """``image`` in a mode that means are taken of."""
+    key = image.info.get("transparency")
+    if image.mode.startswith("I") and key is not None:
+        levels_HW = np.asarray(image)
+        grey_HW = np.rint(levels_HW / np.float32(DEEP)).clip(0, WHITE).astype(np.uint8)
+        alpha_HW = np.where(levels_HW == key, np.uint8(0), np.uint8(WHITE))
+        return Image.merge("LA", [Image.fromarray(grey_HW), Image.fromarray(alpha_HW)]).convert("RGBA")
     if image.mode.startswith("I"):
-        levels_HW = np.asarray(image).astype(np.float32)
-        alpha_HW = levels_HW != image.info.get("transparency", -1)
-        grey = Image.fromarray(_on_paper(levels_HW / np.float32(DEEP), alpha_HW.astype(np.float32)))
-        return grey.reduce(factor)
+        return image.convert("I")
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-    elif image.mode not in ("L", "RGB"):
-        image = image.convert("RGB")
-    return image.reduce(factor)
+        return image.convert("RGBA")
+    return image if image.mode in ("L", "RGB") else image.convert("RGB")
 
 
 def _turned(image: Image.Image) -> Image.Image:
@@ -162,8 +197,6 @@ def _turned(image: Image.Image) -> Image.Image:
 
 def _luminance(image: Image.Image) -> NDArray[np.float32]:
     """Brightness (H, W) of any mode, 0 to 255, transparent parts filled with paper."""
-    if image.mode == "F":
-        return np.asarray(image)
     if image.mode.startswith("I"):  # 16 bits, which convert() would clip instead of scaling
         levels_HW = np.asarray(image).astype(np.float32)
         alpha_HW = (levels_HW != image.info.get("transparency", -1)).astype(np.float32)
@@ -200,6 +233,6 @@ def _rim(seen_HW: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def _colour(image: Image.Image) -> NDArray[np.uint8] | None:
     """Red, green and blue (H, W, 3), where the picture is opaque and may have colour."""
-    if image.has_transparency_data or image.mode in ("1", "L", "F") or image.mode.startswith("I"):
+    if image.has_transparency_data or image.mode in ("1", "L") or image.mode.startswith("I"):
         return None
     return np.asarray(image.convert("RGB"))

@@ -28,6 +28,8 @@ THIN = 0.3
 """Share of a line's length that no stroke goes along."""
 MOST_ENDS = 64
 """On either side; a picture with more shows noise."""
+MOST_LINES = 64
+"""Straight ways along ink from side to side; a picture with more shows noise, or a pattern."""
 
 
 def without_lines(mask_HW: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -66,11 +68,12 @@ def _across(mask_HW: NDArray[np.bool_]) -> NDArray[np.bool_]:
     slack = max(1, round(BENT * max(height, width)))
     near_HW = ndimage.maximum_filter1d(mask_HW, 2 * slack + 1, axis=0)
     columns_W = np.arange(width)
-    up_HW, down_HW = _inked_above(mask_HW), _inked_above(mask_HW[::-1])[::-1]
-    for rows_W in _paths(left, right, width):
-        if near_HW[rows_W, columns_W].mean() < COVERED:
-            continue
-        lines_HW |= _line(mask_HW, up_HW + down_HW - 1, rows_W, slack, thickest)
+    inked = [rows_W for rows_W in _paths(left, right, width) if near_HW[rows_W, columns_W].mean() >= COVERED]
+    if not 0 < len(inked) <= MOST_LINES:
+        return lines_HW
+    run_HW = _inked_above(mask_HW) + _inked_above(mask_HW[::-1])[::-1] - 1
+    for rows_W in inked:
+        lines_HW[_line(mask_HW, run_HW, rows_W, slack, thickest)] = True
     return lines_HW
 
 
@@ -88,34 +91,36 @@ def _paths(left: list[float], right: list[float], width: int) -> Iterator[NDArra
                 yield np.rint(np.linspace(first, last, width)).astype(np.intp)
 
 
-def _inked_above(mask_HW: NDArray[np.bool_]) -> NDArray[np.intp]:
+def _inked_above(mask_HW: NDArray[np.bool_]) -> NDArray[np.int32]:
     """For each pixel, how many without a gap are inked from it upwards, itself included; 0 where it is not."""
-    rows_H1 = np.arange(1, len(mask_HW) + 1)[:, None]
-    return rows_H1 - np.maximum.accumulate(np.where(mask_HW, 0, rows_H1), axis=0)
+    rows_H1 = np.arange(1, len(mask_HW) + 1, dtype=np.int32)[:, None]
+    above_HW: NDArray[np.int32] = rows_H1 - np.maximum.accumulate(np.where(mask_HW, 0, rows_H1), axis=0)
+    return above_HW
 
 
 def _line(
-    mask_HW: NDArray[np.bool_], run_HW: NDArray[np.intp], rows_W: NDArray[np.intp], slack: int, thickest: float
-) -> NDArray[np.bool_]:
-    """The ink of a line along ``rows_W``, but for runs of ink that are longer than it is thick: strokes across it.
+    mask_HW: NDArray[np.bool_], run_HW: NDArray[np.int32], rows_W: NDArray[np.intp], slack: int, thickest: float
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of the ink of a line along ``rows_W``, but for runs longer than it is thick: strokes across it.
 
     ``run_HW`` is the length of the vertical run of ink that each pixel is in.
     """
-    height, width = mask_HW.shape
-    reach = int(thickest) + slack
-    offsets_M1 = np.arange(-reach, reach + 1)[:, None]
-    band_MW = rows_W + offsets_M1
-    inside_MW = (band_MW >= 0) & (band_MW < height)
-    band_MW = band_MW.clip(0, height - 1)
-    columns_W = np.arange(width)
-    inked_MW = mask_HW[band_MW, columns_W] & inside_MW
-    run_MW = run_HW[band_MW, columns_W]
-    near_MW = inked_MW & (np.abs(offsets_M1) <= slack)
-    thinnest_W = np.where(near_MW, run_MW, height).min(axis=0)
-    thickness = 1.5 * float(np.quantile(thinnest_W[near_MW.any(axis=0)], THIN)) + 1
-    lines_HW = np.zeros_like(mask_HW)
+    band_MW, inked_MW = _band(mask_HW, rows_W, slack)
+    columns_W = np.arange(len(rows_W))
+    thinnest_W = np.where(inked_MW, run_HW[band_MW, columns_W], len(mask_HW)).min(axis=0)
+    thickness = 1.5 * float(np.quantile(thinnest_W[inked_MW.any(axis=0)], THIN)) + 1
     if thickness > 2 * thickest:
-        return lines_HW
-    thin_MW = inked_MW & (run_MW <= thickness) & (np.abs(offsets_M1) <= slack + thickness)
-    lines_HW[band_MW[thin_MW], np.broadcast_to(columns_W, band_MW.shape)[thin_MW]] = True
-    return lines_HW
+        return np.empty(0, np.intp), np.empty(0, np.intp)
+    band_MW, inked_MW = _band(mask_HW, rows_W, slack + min(int(thickest), int(thickness)))
+    thin_MW = inked_MW & (run_HW[band_MW, columns_W] <= thickness)
+    return band_MW[thin_MW], np.broadcast_to(columns_W, band_MW.shape)[thin_MW]
+
+
+def _band(
+    mask_HW: NDArray[np.bool_], rows_W: NDArray[np.intp], reach: int
+) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """The rows (M, W) up to ``reach`` above and below ``rows_W``, and whether there is ink."""
+    band_MW = rows_W + np.arange(-reach, reach + 1)[:, None]
+    inside_MW = (band_MW >= 0) & (band_MW < len(mask_HW))
+    band_MW = band_MW.clip(0, len(mask_HW) - 1)
+    return band_MW, mask_HW[band_MW, np.arange(len(rows_W))] & inside_MW

@@ -10,7 +10,7 @@ from scipy import ndimage
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["SMALL", "Box", "box_of", "found_digits"]
+__all__ = ["SMALL", "Box", "Mark", "box_of", "found_digits"]
 
 SMALL = 32
 """Pixels: a picture with no longer side is one digit, as MNIST's are, faint parts and specks of it included."""
@@ -73,29 +73,45 @@ class Box(NamedTuple):
         """Of an array (H, W)."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
-    def gap(self, other: Box) -> int:
-        """Rows or columns between the two, whichever are more; negative where they overlap."""
-        return max(self.gap_across(other), self.gap_down(other))
-
-    def gap_across(self, other: Box) -> int:
-        """Columns between the two; negative where they overlap."""
-        return max(self.left, other.left) - min(self.right, other.right)
-
     def gap_down(self, other: Box) -> int:
         """Rows between the two; negative where they overlap."""
         return max(self.top, other.top) - min(self.bottom, other.bottom)
-
-    def holds(self, other: Box) -> bool:
-        """Whether the other lies inside, touching no side."""
-        return (
-            self.top < other.top and self.left < other.left and self.bottom > other.bottom and self.right > other.right
-        )
 
 
 def box_of(mask_HW: NDArray[np.bool_]) -> Box:
     """From the first row and column with ink to the last; there is some."""
     rows, columns = np.flatnonzero(mask_HW.any(axis=1)), np.flatnonzero(mask_HW.any(axis=0))
     return Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
+
+
+class Mark(NamedTuple):
+    """The ink of one digit: where it is, which pixels of its box ``inked_HW`` has, and height and width of the page.
+
+    A page has hundreds, so none holds more than its box.
+    """
+
+    box: Box
+    inked_HW: NDArray[np.bool_]
+    page: tuple[int, ...]
+
+    @property
+    def area(self) -> int:
+        """Pixels of ink."""
+        return int(self.inked_HW.sum())
+
+    @property
+    def at_border(self) -> bool:
+        """Whether it touches a side of the page."""
+        height, width = self.page
+        return self.box.top == 0 or self.box.left == 0 or self.box.bottom == height or self.box.right == width
+
+    def around(self, margin: int) -> tuple[tuple[slice, slice], NDArray[np.bool_]]:
+        """Rows and columns up to ``margin`` pixels around the box, where there are so many, and the ink there."""
+        box, (height, width) = self.box, self.page
+        above, left = min(margin, box.top), min(margin, box.left)
+        below, right = min(margin, height - box.bottom), min(margin, width - box.right)
+        place = slice(box.top - above, box.bottom + below), slice(box.left - left, box.right + right)
+        return place, np.pad(self.inked_HW, ((above, below), (left, right)))
 
 
 class Piece(NamedTuple):
@@ -106,8 +122,8 @@ class Piece(NamedTuple):
     area: int
 
 
-def found_digits(mask_HW: NDArray[np.bool_], *, page: bool) -> list[NDArray[np.bool_]]:
-    """A mask (H, W) of each digit in a mask of ink, line by line and from left to right; none, where there is none.
+def found_digits(mask_HW: NDArray[np.bool_], *, page: bool) -> list[Mark]:
+    """The ink of each digit in a mask of ink (H, W), line by line and from left to right; none, where there is none.
 
     A picture no larger than ``SMALL`` shows one digit; of its ink only what is cut by the border is dropped. ``page``
     tells that what reaches over a corner or along a side may be a digit, where there is nothing else.
@@ -119,19 +135,33 @@ def found_digits(mask_HW: NDArray[np.bool_], *, page: bool) -> list[NDArray[np.b
         return []
     kept_HW = _of(labels_HW, pieces)
     if small:
-        return [kept_HW]
+        box = box_of(kept_HW)
+        return [Mark(box, kept_HW[box.slices], kept_HW.shape)]
     groups_HW, groups = _joined(kept_HW, max(piece.box.height for piece in pieces))
     digits = _digits(groups)
-    return [kept_HW & np.isin(groups_HW, [group.label for group in digit]) for digit in _in_reading_order(digits)]
+    return [_mark(groups_HW, digit) for digit in _in_reading_order(digits)]
+
+
+def _mark(labels_HW: NDArray[np.int32], parts: list[Piece]) -> Mark:
+    """The ink of a digit in ``parts``."""
+    tops, lefts, bottoms, rights = zip(*(part.box for part in parts), strict=True)
+    box = Box(min(tops), min(lefts), max(bottoms), max(rights))
+    return Mark(box, _of(labels_HW[box.slices], parts), labels_HW.shape)
 
 
 def _labelled(mask_HW: NDArray[np.bool_]) -> tuple[NDArray[np.int32], list[Piece]]:
-    """Labels (H, W) of connected ink, 0 for none, and its larger pieces, the largest first."""
-    labels_HW, count = ndimage.label(mask_HW, EVERYWHERE)
-    areas_N = np.bincount(labels_HW.ravel(), minlength=count + 1)[1:]
-    boxes = ndimage.find_objects(labels_HW)
+    """Labels (H, W) of the larger pieces of connected ink, 0 for all else, and these pieces, the largest first.
+
+    What is small is dropped at once: noise has a million pieces, and each takes as long as a large one.
+    """
+    every_HW, count = ndimage.label(mask_HW, EVERYWHERE)
+    areas_N = np.bincount(every_HW.ravel(), minlength=count + 1)[1:]
     largest = np.argsort(-areas_N, kind="stable")[:MOST_PIECES]
-    return labels_HW, [Piece(int(n) + 1, _box(boxes[n]), int(areas_N[n])) for n in largest]
+    label_L = np.zeros(count + 1, np.int32)
+    label_L[largest + 1] = np.arange(1, len(largest) + 1)
+    labels_HW = label_L[every_HW]
+    boxes = ndimage.find_objects(labels_HW)
+    return labels_HW, [Piece(n + 1, _box(box), int(areas_N[largest[n]])) for n, box in enumerate(boxes)]
 
 
 def _box(slices: tuple[slice, slice]) -> Box:
@@ -146,15 +176,47 @@ def _of(labels_HW: NDArray[np.int32], pieces: list[Piece]) -> NDArray[np.bool_]:
 
 def _without_frames(labels_HW: NDArray[np.int32], pieces: list[Piece]) -> list[Piece]:
     """Without pieces in whose hollow lies another that is not much smaller."""
-    return [piece for piece in pieces if not any(_frames(labels_HW, piece, other) for other in pieces)]
+    top_N, left_N, bottom_N, right_N = np.array([piece.box for piece in pieces], int).reshape(-1, 4).T
+    longer_N = np.maximum(bottom_N - top_N, right_N - left_N)
+    holds_NN = (top_N[:, None] < top_N) & (left_N[:, None] < left_N) & (longer_N >= INSIDE * longer_N[:, None])
+    holds_NN &= (bottom_N[:, None] > bottom_N) & (right_N[:, None] > right_N)
+    if not holds_NN.any():
+        return pieces
+    around_L = _around(labels_HW)
+    number = {piece.label: n for n, piece in enumerate(pieces)}
+    frames = set()
+    for n in np.flatnonzero(holds_NN.any(axis=0)):
+        label = int(around_L[pieces[n].label])
+        while label:
+            if label in number and holds_NN[number[label], n]:
+                frames.add(label)
+            label = int(around_L[label])
+    return [piece for piece in pieces if piece.label not in frames]
 
 
-def _frames(labels_HW: NDArray[np.int32], piece: Piece, other: Piece) -> bool:
-    if not (piece.box.holds(other.box) and other.box.longer >= INSIDE * piece.box.longer):
-        return False
-    part_HW = labels_HW[piece.box.slices]
-    filled_HW = ndimage.binary_fill_holes(part_HW == piece.label)
-    return bool(filled_HW[part_HW == other.label].all())
+def _around(labels_HW: NDArray[np.int32]) -> NDArray[np.int32]:
+    """For each label, that of the ink in whose hollow it lies immediately, 0 for none.
+
+    Above the first pixel of a piece, row by row, is the paper around it, and above the first pixel of paper that does
+    not reach the border is the ink around that: so one look at each pixel tells of all pieces, however they are nested.
+    """
+    paper_HW, count = ndimage.label(labels_HW == 0)
+    border = np.concatenate([paper_HW[0], paper_HW[-1], paper_HW[:, 0], paper_HW[:, -1]])
+    inside_L = np.zeros(count + 1, np.int32)
+    inside_L[:] = _above(paper_HW, labels_HW, count)
+    inside_L[border] = 0
+    inside_L[0] = 0
+    around_L: NDArray[np.int32] = inside_L[_above(labels_HW, paper_HW, int(labels_HW.max()))]
+    return around_L
+
+
+def _above(labels_HW: NDArray[np.int32], others_HW: NDArray[np.int32], count: int) -> NDArray[np.int32]:
+    """What of ``others_HW`` is above the first pixel of each of ``count`` labels, row by row; 0 above the picture."""
+    width = labels_HW.shape[1]
+    places_M = np.flatnonzero(labels_HW)[::-1]
+    first_L = np.zeros(count + 1, np.intp)
+    first_L[labels_HW.ravel()[places_M]] = places_M  # where a label comes again, the last one holds: the first place
+    return np.where(first_L >= width, others_HW.ravel()[first_L - width], 0)
 
 
 def _without_cut(labels_HW: NDArray[np.int32], pieces: list[Piece], *, page: bool) -> list[Piece]:
@@ -192,25 +254,43 @@ def _joined(mask_HW: NDArray[np.bool_], height: int) -> tuple[NDArray[np.int32],
 def _digits(pieces: list[Piece]) -> list[list[Piece]]:
     """The pieces of each digit: those as tall as digits, and to each what is near and no speck."""
     tallest = max(piece.box.height for piece in pieces)
+    tall = [piece for piece in pieces if piece.box.height >= DIGIT_SIZED * tallest]
+    belong_NN = _belong(tall)
     digits: list[list[Piece]] = []
-    for piece in (piece for piece in pieces if piece.box.height >= DIGIT_SIZED * tallest):
-        whole = next((digit for digit in digits if any(_belong(piece.box, part.box) for part in digit)), None)
-        if whole is None:
-            digits.append([piece])
+    owner_N = np.empty(len(tall), int)
+    for n, piece in enumerate(tall):
+        owners = owner_N[:n][belong_NN[n, :n]]
+        owner_N[n] = owners.min() if owners.size else len(digits)
+        if owners.size:
+            digits[owner_N[n]].append(piece)
         else:
-            whole.append(piece)
-    for piece in (piece for piece in pieces if piece.box.height < DIGIT_SIZED * tallest):
-        digit = min(digits, key=lambda parts: parts[0].box.gap(piece.box))
-        near = digit[0].box.gap(piece.box) <= NEAR * digit[0].box.height
-        if near and piece.area >= SPECK * digit[0].area:
-            digit.append(piece)
+            digits.append([piece])
+    firsts = [digit[0] for digit in digits]
+    small = [piece for piece in pieces if piece.box.height < DIGIT_SIZED * tallest]
+    gap_NM = np.maximum(*_gaps(small, firsts))
+    for piece, gap_M in zip(small, gap_NM, strict=True):
+        n = int(gap_M.argmin())
+        if gap_M[n] <= NEAR * firsts[n].box.height and piece.area >= SPECK * firsts[n].area:
+            digits[n].append(piece)
     return digits
 
 
-def _belong(box: Box, other: Box) -> bool:
-    """Whether two pieces that are as tall as digits are halves of one, above each other or locked into each other."""
-    overlap = -box.gap_across(other) / min(box.width, other.width)
-    return overlap >= LOCKED and box.gap_down(other) <= STACKED * max(box.height, other.height)
+def _belong(pieces: list[Piece]) -> NDArray[np.bool_]:
+    """Which pieces (N, N), as tall as digits, are halves of one, above each other or locked into each other."""
+    across_NN, down_NN = _gaps(pieces, pieces)
+    width_N, height_N = (np.array(sides) for sides in zip(*((p.box.width, p.box.height) for p in pieces), strict=True))
+    locked_NN = -across_NN / np.minimum(width_N[:, None], width_N) >= LOCKED
+    belong_NN: NDArray[np.bool_] = locked_NN & (down_NN <= STACKED * np.maximum(height_N[:, None], height_N))
+    return belong_NN
+
+
+def _gaps(pieces: list[Piece], others: list[Piece]) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+    """Columns and rows between the boxes of ``pieces`` (N) and ``others`` (M), (N, M); negative where they overlap."""
+    tops, lefts, bottoms, rights = np.array([p.box for p in pieces], int).reshape(-1, 4).T[..., None]
+    top_M, left_M, bottom_M, right_M = np.array([p.box for p in others], int).reshape(-1, 4).T
+    across_NM = np.maximum(lefts, left_M) - np.minimum(rights, right_M)
+    down_NM = np.maximum(tops, top_M) - np.minimum(bottoms, bottom_M)
+    return across_NM, down_NM
 
 
 def _in_reading_order(digits: list[list[Piece]]) -> list[list[Piece]]:

@@ -10,11 +10,12 @@ from scipy import ndimage
 
 from mnist_dvc.errors import ImageError
 from mnist_dvc.files import read_regular
+from mnist_dvc.image.bounds import leaving_nothing
 from mnist_dvc.image.decode import KINDS, LARGEST_FILE, rastered
 from mnist_dvc.image.fitting import INK_SIDE, fitted
 from mnist_dvc.image.ground import LEAST_CONTRAST, above_background, grounded
 from mnist_dvc.image.lines import without_hairs, without_lines
-from mnist_dvc.image.pieces import SMALL, box_of, found_digits
+from mnist_dvc.image.pieces import SMALL, Mark, box_of, found_digits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,6 +80,7 @@ def read_digits(path: Path) -> tuple[Picture, ...]:
     return parse_digits(picture_bytes(path), path)
 
 
+@leaving_nothing
 def parse_picture(content: bytes, where: object) -> Picture:
     """The one digit in the bytes of a picture file; ``where`` they come from is for errors.
 
@@ -86,13 +88,14 @@ def parse_picture(content: bytes, where: object) -> Picture:
         ImageError: too large, no picture of these kinds, damaged, animated, blank, without ink of a digit's size, or
             with several digits.
     """
-    digits = parse_digits(content, where)
-    if len(digits) > 1:
-        expected = "one: `predict --many` reads several"
-        raise ImageError(where, "digits", got=len(digits), expected=expected)
-    return digits[0]
+    raster = rastered(content, where)
+    ink, marks = _digits(raster, where)
+    if len(marks) > 1:
+        raise ImageError(where, "digits", got=len(marks), expected="one: `predict --many` reads several")
+    return _picture(ink, marks[0], raster)
 
 
+@leaving_nothing
 def parse_digits(content: bytes, where: object) -> tuple[Picture, ...]:
     """The digits in the bytes of a picture file, at least one, line by line and from left to right.
 
@@ -102,16 +105,11 @@ def parse_digits(content: bytes, where: object) -> tuple[Picture, ...]:
         ImageError: too large, no picture of these kinds, damaged, animated, blank, or without ink of a digit's size.
     """
     raster = rastered(content, where)
-    ink, masks = _found(raster, where)
-    least = max(SMALLEST_INK, SMALLEST_PART * max(ink.ink_HW.shape))
-    pictures = tuple(_picture(ink, mask_HW, raster) for mask_HW in masks if not _is_grain(mask_HW, least))
-    if not pictures:
-        largest = max((box_of(mask_HW) for mask_HW in masks), key=lambda box: box.longer, default=None)
-        got = f"{largest.width} x {largest.height}" if largest else "none but lines and grains"
-        raise _too_small(where, got, least)
-    return pictures
+    ink, marks = _digits(raster, where)
+    return tuple(_picture(ink, mark, raster) for mark in marks)
 
 
+@leaving_nothing
 def parse_drawing(content: bytes, where: object) -> Picture:
     """The digit in the bytes of a drawing: all of its ink, in however many pieces, as on paper of one level.
 
@@ -125,7 +123,7 @@ def parse_drawing(content: bytes, where: object) -> Picture:
     box = box_of(mask_HW)
     if box.longer < SMALLEST_INK:
         raise _too_small(where, f"{box.width} x {box.height}", SMALLEST_INK)
-    return _picture(ink, mask_HW, raster)
+    return _picture(ink, Mark(box, mask_HW[box.slices], mask_HW.shape), raster)
 
 
 def _too_small(where: object, got: str, least: float) -> ImageError:
@@ -138,8 +136,24 @@ def _refuse_blank(ink: Ink, where: object) -> None:
         raise ImageError(where, "contrast", got=f"{contrast:.0f} of 255", expected=f"more than {least:.0f}: no digit")
 
 
-def _found(raster: Raster, where: object) -> tuple[Ink, list[NDArray[np.bool_]]]:
-    """The ink of a picture, and what of it is a digit (H, W), for each.
+def _digits(raster: Raster, where: object) -> tuple[Ink, list[Mark]]:
+    """The ink of a picture, and what of it is each digit, of which there is at least one.
+
+    Raises:
+        ImageError: nothing stands out, or nothing of a digit's size.
+    """
+    ink, marks = _found(raster, where)
+    least = max(SMALLEST_INK, SMALLEST_PART * max(ink.ink_HW.shape))
+    digits = [mark for mark in marks if not _is_grain(mark, least)]
+    if not digits:
+        largest = max((mark.box for mark in marks), key=lambda box: box.longer, default=None)
+        got = f"{largest.width} x {largest.height}" if largest else "none but lines and grains"
+        raise _too_small(where, got, least)
+    return ink, digits
+
+
+def _found(raster: Raster, where: object) -> tuple[Ink, list[Mark]]:
+    """The ink of a picture, and what of it is a digit, for each.
 
     Raises:
         ImageError: nothing stands out.
@@ -148,39 +162,37 @@ def _found(raster: Raster, where: object) -> tuple[Ink, list[NDArray[np.bool_]]]
     plain = ground.plain
     if ground.even:
         _refuse_blank(plain, where)
-    masks = _masks(plain, lossy=raster.lossy) if ground.even else []
-    told = not ground.doubtful and (max(raster.size) <= SMALL or any(_standing_out(m, raster) for m in masks))
+    marks = _marks(plain, lossy=raster.lossy) if ground.even else []
+    told = not ground.doubtful and (max(raster.size) <= SMALL or any(_standing_out(m, raster) for m in marks))
     if not told:
         tried = [above_background(ground, inverted=inverted) for inverted in (True, False)]
         (score, found), ink = max(((_best(ink, raster), ink) for ink in tried), key=lambda one: one[0][0])
         # What the border cuts is no paper on a desk, but may be a digit that was cut out closely.
-        cut = max((_standing_out(m, raster) for m in masks if _is_cut(m)), default=0.0)
+        cut = max((_standing_out(m, raster) for m in marks if _is_cut(m)), default=0.0)
         if score > cut and not (ground.even and ink.inverted == plain.inverted):
             return ink, found
-    return plain, masks
+    return plain, marks
 
 
-def _is_cut(mask_HW: NDArray[np.bool_]) -> bool:
+def _is_cut(mark: Mark) -> bool:
     """Whether the border cuts the ink, and it is no paper between black bars."""
-    at_border = mask_HW[0].any() or mask_HW[-1].any() or mask_HW[:, 0].any() or mask_HW[:, -1].any()
-    return bool(at_border and mask_HW.sum() <= FILLED * box_of(mask_HW).area)
+    return mark.at_border and mark.area <= FILLED * mark.box.area
 
 
-def _best(ink: Ink, raster: Raster) -> tuple[float, list[NDArray[np.bool_]]]:
+def _best(ink: Ink, raster: Raster) -> tuple[float, list[Mark]]:
     """How well the likeliest digit in the ink stands out, 0 for not at all, and those that do."""
-    scored = [(_standing_out(mask_HW, raster), mask_HW) for mask_HW in _masks(ink, lossy=raster.lossy)]
-    return max((score for score, _ in scored), default=0.0), [mask_HW for score, mask_HW in scored if score]
+    scored = [(_standing_out(mark, raster), mark) for mark in _marks(ink, lossy=raster.lossy)]
+    return max((score for score, _ in scored), default=0.0), [mark for score, mark in scored if score]
 
 
-def _is_grain(mask_HW: NDArray[np.bool_], least: float) -> bool:
+def _is_grain(mark: Mark, least: float) -> bool:
     """Whether a piece is too small for a digit, or a small and solid one."""
-    box = box_of(mask_HW)
-    solid = mask_HW.sum() >= SOLID * box.area and max(mask_HW.shape) > SMALL
-    return box.longer < (least * 2 if solid else least)
+    solid = mark.area >= SOLID * mark.box.area and max(mark.page) > SMALL
+    return mark.box.longer < (least * 2 if solid else least)
 
 
-def _masks(ink: Ink, *, lossy: bool) -> list[NDArray[np.bool_]]:
-    """What of the ink is a digit (H, W), for each.
+def _marks(ink: Ink, *, lossy: bool) -> list[Mark]:
+    """What of the ink is a digit, for each.
 
     A lossless picture with ink no larger than MNIST's keeps even the faintest; any other was compressed or scaled,
     or will be scaled.
@@ -193,31 +205,31 @@ def _masks(ink: Ink, *, lossy: bool) -> list[NDArray[np.bool_]]:
     if max(mask_HW.shape) <= SMALL:
         return found_digits(mask_HW, page=True)
     mask_HW = without_lines(mask_HW)
-    masks = found_digits(mask_HW, page=not ink.uneven)
+    marks = found_digits(mask_HW, page=not ink.uneven)
     if ink.uneven:
-        return masks
+        return marks
     bold_HW = without_hairs(mask_HW, ink.ink_HW > STRONG * float(ink.ink_HW.max()))
     if bold_HW is None:
-        return masks
+        return marks
     bold = found_digits(bold_HW, page=True)
-    return bold if _longest(bold) and not _longest(bold) <= _longest(masks) <= LINED * _longest(bold) else masks
+    return bold if _longest(bold) and not _longest(bold) <= _longest(marks) <= LINED * _longest(bold) else marks
 
 
-def _longest(masks: list[NDArray[np.bool_]]) -> int:
-    return max((box_of(mask_HW).longer for mask_HW in masks), default=0)
+def _longest(marks: list[Mark]) -> int:
+    return max((mark.box.longer for mark in marks), default=0)
 
 
-def _standing_out(mask_HW: NDArray[np.bool_], raster: Raster) -> float:
+def _standing_out(mark: Mark, raster: Raster) -> float:
     """How likely it is ink, in a number to compare: it has sharp edges all round, unlike light, and encloses more.
 
     What looks like ink of the other polarity are the paper on a desk, the hollows of digits, and gaps between them and
     the paper's edge, which end in the midst of nothing.
     """
-    box = box_of(mask_HW)
-    around = slice(max(0, box.top - 2), box.bottom + 2), slice(max(0, box.left - 2), box.right + 2)
-    inside_HW, grey_HW = mask_HW[around], raster.grey_HW[around]
-    if inside_HW.sum() > FILLED * box.area and min(box.height, box.width) > box.longer / 2:
+    box, area = mark.box, mark.area
+    if area > FILLED * box.area and min(box.height, box.width) > box.longer / 2:
         return 0.0
+    place, inside_HW = mark.around(2)
+    grey_HW = raster.grey_HW[place]
     edge_HW = inside_HW & ~ndimage.binary_erosion(inside_HW, border_value=1)
     change_M = (ndimage.maximum_filter(grey_HW, 5) - ndimage.minimum_filter(grey_HW, 5))[edge_HW]
     sharpest = float(np.quantile(change_M, 0.9))
@@ -226,13 +238,13 @@ def _standing_out(mask_HW: NDArray[np.bool_], raster: Raster) -> float:
     sharp = float((change_M >= SHARP * sharpest).mean())
     if sharp < LEAST_SHARP:
         return 0.0
-    return float(box.area**0.75 * sharp**16 * min(1, inside_HW.sum() / box.area / HOLLOW) ** 2)
+    return float(box.area**0.75 * sharp**16 * min(1, area / box.area / HOLLOW) ** 2)
 
 
-def _picture(ink: Ink, mask_HW: NDArray[np.bool_], raster: Raster) -> Picture:
-    box = box_of(mask_HW)
-    pixels_HW = fitted(np.where(mask_HW, ink.ink_HW, 0)[box.slices])
-    across, down = (full / reduced for full, reduced in zip(raster.size, mask_HW.shape[::-1], strict=True))
+def _picture(ink: Ink, mark: Mark, raster: Raster) -> Picture:
+    box = mark.box
+    pixels_HW = fitted(np.where(mark.inked_HW, ink.ink_HW[box.slices], 0))
+    across, down = (full / reduced for full, reduced in zip(raster.size, mark.page[::-1], strict=True))
     corners = box.left * across, box.top * down, box.right * across, box.bottom * down
     left, top, right, bottom = (round(corner) for corner in corners)
     return Picture(pixels_HW, ink.inverted, (left, top, right, bottom))

@@ -81,7 +81,7 @@ DOORS: dict[str, tuple[Callable[[str], list[str]], set[str], str]] = {
     ),
     "pictures": (
         uses("PIL"),
-        {"image/decode.py", "image/fitting.py", "image/memory.py", "image/sheet.py"},
+        {"image/bounds.py", "image/decode.py", "image/fitting.py", "image/memory.py", "image/sheet.py"},
         "from PIL import Image",
     ),
     "TensorBoard": (

@@ -141,6 +141,24 @@ def test_every_refused_picture_is_told_and_none_is_passed_over(folder: Path) -> 
     ]
 
 
+def test_folder_whose_name_paints_the_terminal_is_told_of_harmlessly(folder: Path) -> None:
+    (folder / "\x1b[31m\nred").mkdir()
+    assert ask(folder)[1] == [r"not read, neither train nor test: \x1b[31m\nred"]
+
+
+def test_refusals_are_told_as_they_come(folder: Path) -> None:
+    (folder / "train/cat/000.png").write_text("blank")
+    said: list[str] = []
+
+    def reading(paths: Sequence[Path]) -> Iterator[NDArray[np.uint8] | ImageError]:
+        for number, found in enumerate(stand_in(paths)):
+            assert len(said) == (number > 0)
+            yield found
+
+    with pytest.raises(DataError, match="got 1 of 15"):
+        read_digits(str(folder), folder, environment={}, say=said.append, pictures=reading)
+
+
 def test_many_refused_pictures_are_counted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pictures, "MOST_TOLD", 2)
     for path in folder.rglob("*.png"):

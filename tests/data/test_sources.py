@@ -277,3 +277,13 @@ def test_published_files_are_accepted_and_overlap_the_sample_in_training_only() 
     assert not train & test
     assert sample <= train
     assert [file.count for file in MNIST_FILES] == [60_000, 60_000, 10_000, 10_000]
+
+
+def test_folder_whose_name_paints_the_terminal_is_told_of_harmlessly(tmp_path: Path) -> None:
+    """The line break in it, too, would be a line of its own."""
+    folder = tmp_path / "\x1b[31m\nred"
+    idx_folder(folder)
+    said: list[str] = []
+    with pytest.raises(DataError, match="as MNIST's"):
+        read_digits("mnist", tmp_path, environment={DATA_VARIABLE: str(folder)}, say=said.append, pictures=no_pictures)
+    assert said == [f"reading {tmp_path.resolve()}/\\x1b[31m\\nred"]
