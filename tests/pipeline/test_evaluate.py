@@ -24,7 +24,15 @@ if TYPE_CHECKING:
 
     from mnist_dvc.paths import Paths
 
-OUTPUTS = ("metrics.json", "SHA256SUMS", "predictions.csv", "classes.csv", "curves.png", "confusion.png", "mistakes.png")
+OUTPUTS = (
+    "metrics.json",
+    "SHA256SUMS",
+    "predictions.csv",
+    "classes.csv",
+    "curves.png",
+    "confusion.png",
+    "mistakes.png",
+)
 KEYS = ["dataset", "accuracy", "errors", "images", "accuracy_low", "accuracy_high", "nll", "brier", "ece", "parameters"]
 
 
