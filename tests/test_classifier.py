@@ -233,7 +233,7 @@ def test_classes_that_are_no_names_are_refused(tmp_path: Path, classes: str) -> 
 
 def test_classes_of_a_model_file_that_are_no_names_are_refused(tmp_path: Path) -> None:
     state = dict(build(ModelParams(name="compact", dropout=0.0), torch.Generator().manual_seed(0)).state_dict())
-    for classes in (("x",) * 10, tuple(map(str, range(100))), ("a\nb", "c"), ("one",)):
+    for classes in (("x",) * 10, ("a\nb", "c"), ("one",)):
         card = Card("compact", 19_706, "mnist", "d" * 64, {}, classes)
         (tmp_path / "model.safetensors").write_bytes(weights_bytes(state, card))
         with pytest.raises(ArtifactError, match="model.safetensors: classes: got "):

@@ -29,6 +29,7 @@ TELLING = (
     *("cli", "codebase", "describe", "description", "errors", "files", "params", "paths", "pipeline", "report"),
     *("records", "running", "study", "version", "runtime", "yaml", "inference", "model.weights"),
     *("data.arrays", "data.prepared", "data.splits", "training.snapshot", "training.checkpoint", "training.events"),
+    *("model.tensorfile", "training.answers", "training.consistency"),
 )
 """Modules and folders of them that carry, check or tell numbers and do not decide them."""
 
