@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from helpers import copy_of, params, prepared_workspace
+from helpers import copy_of, params
 from hostile_tensors import changed, told
 from killing import published, tracked
+from lost import lost_training
 
 from mnist_dvc.errors import ArtifactError
 from mnist_dvc.files import sha256
 from mnist_dvc.pipeline.train import train
 from mnist_dvc.running import resumable
-from mnist_dvc.training.engine import Training
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,30 +23,10 @@ if TYPE_CHECKING:
 
     from mnist_dvc.paths import Paths
 
-LOST_AT = 9
-"""Of 14 steps; those of steps 7 and 8 stay."""
-
-
-class LostError(Exception):
-    """Stands for the end of the process."""
-
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Paths:
-    """A workspace with the snapshots of a training that was lost on the way."""
-    paths = prepared_workspace(tmp_path_factory.mktemp("template"))
-    train_on = Training._train_on
-
-    def lose(self: Training, *batch: Any) -> None:
-        if self.step == LOST_AT - 1:
-            raise LostError
-        train_on(self, *batch)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Training, "_train_on", lose)
-        with pytest.raises(LostError):
-            train(params(), paths, snapshot_every=0.0)
-    return paths
+    return lost_training(tmp_path_factory.mktemp("template"))
 
 
 @pytest.fixture(scope="module")

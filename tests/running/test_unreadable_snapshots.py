@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from helpers import NO_FILES, copy_of, params, prepared_workspace
 from killing import published, tracked
+from lost import LOST_AT, STEPS, lost_training
 
 from mnist_dvc.errors import ArtifactError
 from mnist_dvc.pipeline.train import train
-from mnist_dvc.training.engine import Training
 from mnist_dvc.training.snapshot import SnapshotFolder
 
 if TYPE_CHECKING:
@@ -22,13 +22,6 @@ if TYPE_CHECKING:
     from mnist_dvc.paths import Paths
 
     Spoil = Callable[[Path, pytest.MonkeyPatch], None]
-
-STEPS, LOST_AT = 14, 9
-"""The process is lost in the middle of step 9, so that the snapshots of steps 7 and 8 stay."""
-
-
-class LostError(Exception):
-    """Stands for the end of the process."""
 
 
 @pytest.fixture(scope="module")
@@ -41,20 +34,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Paths:
-    """A workspace with the snapshots of a training that was lost on the way."""
-    paths = prepared_workspace(tmp_path_factory.mktemp("template"))
-    train_on = Training._train_on
-
-    def lose(self: Training, *batch: Any) -> None:
-        if self.step == LOST_AT - 1:
-            raise LostError
-        train_on(self, *batch)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Training, "_train_on", lose)
-        with pytest.raises(LostError):
-            train(params(), paths, snapshot_every=0.0)
-    return paths
+    return lost_training(tmp_path_factory.mktemp("template"))
 
 
 @pytest.fixture
