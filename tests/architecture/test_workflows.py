@@ -153,9 +153,8 @@ def forgotten(known: Iterable[str], called: set[str]) -> set[str]:
 def run_by(script: str) -> set[str]:
     """What the lines of ``script`` that call nox run, by name or by tag."""
     found: set[str] = set()
-    for line in re.findall(r"^python -m nox (.+)$", script, re.MULTILINE):
-        option, *words = shlex.split(line)
-        by_tag = option in ("-t", "--tags")
+    for option, line in re.findall(r"^python -m nox (?:--no-\w+ )*(-\w|--\w+) ([^>&|\n]+)", script, re.MULTILINE):
+        words, by_tag = shlex.split(line), option in ("-t", "--tags")
         found |= {name for name, tags in known_sessions().items() if tags & set(words)} if by_tag else set(words)
     return found
 
@@ -288,15 +287,26 @@ def test_a_session_that_no_workflow_runs_is_noticed() -> None:
     assert forgotten(known, {"lint"}) == {"new", "tests", "tests(cpu)"}
 
 
-def test_the_script_of_the_checks_runs_sessions_that_there_are_and_ci_runs_them_too() -> None:
+def test_the_script_of_the_checks_runs_each_of_them_and_ci_runs_them_too() -> None:
     ran = run_by(CI_RUN)
-    assert {"lint", "typecheck", "tests", "architecture", "pipeline"} <= ran
-    assert ran <= set(known_sessions())
+    assert ran == run_by("python -m nox --tags checks")
     assert forgotten(ran, called("ci.yml")) == set()
+
+
+REQUIREMENTS = re.compile(r"^def (\w+)\(session: nox\.Session\).*\n(?: .*\n)*?    install\((.*)\)$", re.MULTILINE)
+
+
+def test_sessions_that_share_an_environment_would_install_the_same() -> None:
+    """.ci/run runs them in that of `tests`, whose requirements are also told from those of another session."""
+    installed = dict(REQUIREMENTS.findall((ROOT / "noxfile.py").read_text(encoding="utf-8")))
+    sharing = re.findall(r"--no-venv --no-install -s ([\w ]+?) \|\|", CI_RUN)[0].split()
+    assert {installed[name] for name in sharing} == {installed["tests"]}
+    assert installed["typecheck"] != installed["tests"]
 
 
 def test_a_script_is_read_by_name_and_by_tag() -> None:
     assert run_by('echo nox\npython -m nox -s lint "tests(cpu)"\n') == {"lint", "tests(cpu)"}
+    assert run_by('python -m nox --no-venv --no-install -s docs > "$told" 2>&1 &\n') == {"docs"}
     assert {"lint", "tests"} <= run_by("python -m nox --tags checks") < set(known_sessions())
 
 
