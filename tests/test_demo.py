@@ -264,7 +264,7 @@ def test_connections_are_bounded(port: int, monkeypatch: pytest.MonkeyPatch) -> 
     assert requested(port, "GET", "/").status == HTTPStatus.OK
     monkeypatch.setattr(server, "MOST_CONNECTIONS", 2)
     with demos.thread(application(load(), HOSTS)) as listening:
-        # They ask for nothing: a request that comes while both are open would itself be refused, and end its connection.
+        # They ask for nothing: a request while both are open would itself be refused, and end its connection.
         first, second = (socket.create_connection(("127.0.0.1", listening)) for _ in range(2))
         with first, second:
             assert requested(listening, "GET", "/").status == HTTPStatus.SERVICE_UNAVAILABLE
