@@ -90,7 +90,8 @@ def pins(session: nox.Session, change: Callable[[str, str], str] | None = None) 
 
 def install(session: nox.Session, *groups: str, options: tuple[str, ...] = ()) -> None:
     """Install the package, editable, with dependency groups, held to CONSTRAINTS if `options` say nothing else."""
-    session.install(*(options or pins(session)), "--editable", ".[train]", *group(*groups))
+    if session.venv_backend != "none":  # --no-venv takes what is active
+        session.install(*(options or pins(session)), "--editable", ".[train]", *group(*groups))
     # Where the shell forbids bytecode files, each start would compile every library anew and take twice as long.
     session.env["PYTHONDONTWRITEBYTECODE"] = ""
 

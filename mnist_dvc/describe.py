@@ -5,13 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from mnist_dvc.description import Description, Layer, Parameter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
     from torch import Tensor, nn
 
-__all__ = ["describe", "parameter_count"]
+__all__ = ["MultiplyAdds", "describe", "parameter_count"]
 
 
 def parameter_count(model: nn.Module) -> int:
@@ -19,12 +24,31 @@ def parameter_count(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
+class MultiplyAdds(TorchFunctionMode):
+    """Counts them in the convolutions and linear layers that are called while it is entered, the only ones we have.
+
+    PyTorch's own counter knows more operators and says the same of ours, as a test of every network holds; it imports
+    the compiler, two seconds and 70 MB, which no description needs.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_function__(
+        self, func: Callable[..., Any], _types: object, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Call ``func``, and add what each value of its output took: as many as a filter or row has weights."""
+        output = func(*args, **(kwargs or {}))
+        if func in (torch.conv2d, F.linear):
+            weight = args[1]
+            self.count += output.numel() * weight[0].numel()
+        return output
+
+
 @torch.no_grad()
 def describe(network: str, model: nn.Module, image_1HW: tuple[int, ...] = (1, 28, 28)) -> Description:
     """Describe ``model`` by sending one blank image through it in evaluation mode; its mode is restored."""
-    # Brings the compiler along, 70 MB of it, which no training needs.
-    from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415
-
     shapes: dict[str, tuple[int, ...]] = {}
 
     def note(name: str) -> object:
@@ -35,7 +59,7 @@ def describe(network: str, model: nn.Module, image_1HW: tuple[int, ...] = (1, 28
 
     hooks = [child.register_forward_hook(note(name)) for name, child in model.named_children()]  # type: ignore[arg-type]
     was_training = model.training
-    counter = FlopCounterMode(display=False)
+    counter = MultiplyAdds()
     try:
         with counter:
             model.eval()(torch.zeros(1, *image_1HW))
@@ -52,5 +76,5 @@ def describe(network: str, model: nn.Module, image_1HW: tuple[int, ...] = (1, 28
         ),
         layers=tuple(Layer(name, parameter_count(child), shapes[name]) for name, child in model.named_children()),
         total=parameter_count(model),
-        multiply_adds=counter.get_total_flops() // 2,
+        multiply_adds=counter.count,
     )

@@ -118,9 +118,23 @@ class Command(TyperCommand):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Context) -> Any:
-        """As everywhere, but where there is too little memory for any command, none begins."""
+        """As everywhere, but where there is no working folder or too little memory for any command, none begins."""
+        _refuse_no_folder()
         refuse_little_room()
         return super().invoke(ctx)
+
+
+def _refuse_no_folder() -> None:
+    """A shell may stand in a folder that was removed, where torch cannot even be loaded.
+
+    Raises:
+        OSError: it names the working folder.
+    """
+    try:
+        Path.cwd()
+    except OSError as error:
+        error.filename = "working folder"
+        raise
 
 
 class Program(TyperGroup):

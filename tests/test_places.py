@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,20 @@ def test_what_was_asked_for_and_does_not_arrive_ends_in_74(
 ) -> None:
     result = redirected(tmp_path, redirection, "-m", "mnist_dvc", *words.split())
     assert (result.returncode, result.stderr) == (74, f"mnist-dvc: standard output: {why}\n")
+
+
+REMOVED = 'mkdir gone && cd gone && rmdir ../gone && exec "$0" -m mnist_dvc "$@"'
+
+
+@linux
+@pytest.mark.parametrize(
+    "words", [("prepare",), ("summary", "--model", "compact"), ("predict", "seven.png")], ids=" ".join
+)
+def test_working_folder_that_was_removed_is_named(tmp_path: Path, words: tuple[str, ...]) -> None:
+    command = ["sh", "-c", REMOVED, sys.executable, *words]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (74, "")
+    assert result.stderr == "mnist-dvc: working folder: No such file or directory\n"
 
 
 EMPTY = [

@@ -299,14 +299,14 @@ REQUIREMENTS = re.compile(r"^def (\w+)\(session: nox\.Session\).*\n(?: .*\n)*?  
 def test_sessions_that_share_an_environment_would_install_the_same() -> None:
     """.ci/run runs them in that of `tests`, whose requirements are also told from those of another session."""
     installed = dict(REQUIREMENTS.findall((ROOT / "noxfile.py").read_text(encoding="utf-8")))
-    sharing = re.findall(r"--no-venv --no-install -s ([\w ]+?) \|\|", CI_RUN)[0].split()
+    sharing = re.findall(r"--no-venv -s ([\w ]+?) \|\|", CI_RUN)[0].split()
     assert {installed[name] for name in sharing} == {installed["tests"]}
     assert installed["typecheck"] != installed["tests"]
 
 
 def test_a_script_is_read_by_name_and_by_tag() -> None:
     assert run_by('echo nox\npython -m nox -s lint "tests(cpu)"\n') == {"lint", "tests(cpu)"}
-    assert run_by('python -m nox --no-venv --no-install -s docs > "$told" 2>&1 &\n') == {"docs"}
+    assert run_by('python -m nox --no-venv -s docs > "$told" 2>&1 &\n') == {"docs"}
     assert {"lint", "tests"} <= run_by("python -m nox --tags checks") < set(known_sessions())
 
 

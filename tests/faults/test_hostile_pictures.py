@@ -74,8 +74,8 @@ def test_without_its_guard_the_picture_takes_too_long(name: str, guard: str) -> 
 
 
 MANY = 200
-ROOM = 1200 * 2**20
-"""Bytes of data for a command with its libraries; each of the pictures leaves 12 million, if it is kept."""
+ROOM = 700 * 2**20
+"""Bytes of data for a command with its libraries; each of the pictures leaves 6 million, if it is kept."""
 AS_A_COMMAND = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_DATA, ({room}, {room}))
@@ -102,12 +102,12 @@ print(len(kept))
 
 @pytest.fixture(scope="module")
 def blanks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Blank pictures by class, each of a megapixel."""
+    """Blank pictures by class, each of half a megapixel."""
     folder = tmp_path_factory.mktemp("blanks")
     for number in range(MANY):
         path = folder / f"train/{number % 2}/{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L", (1000, 1000), 255).save(path, compress_level=1)
+        Image.new("L", (710, 710), 255).save(path, compress_level=1)
     return folder
 
 
