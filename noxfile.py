@@ -256,10 +256,17 @@ def browser(session: nox.Session) -> None:
 
 @session(default=False, tags=CHECK)
 def faults(session: nox.Session) -> None:
-    """Kills, orphans, damaged files, fuzzed parsers, poor surroundings: 10 minutes."""
+    """Kills, orphans, damaged and hostile files, fuzzed parsers: 8 minutes."""
     install(session, "test")
     options = ("--durations=10", "-rP", "--show-capture=stdout")
     session.run("pytest", "-m", "faults", *WORKERS, *options, *session.posargs)
+
+
+@session(default=False, tags=CHECK)
+def surroundings(session: nox.Session) -> None:
+    """The tests in a poor locale, without asserts, under an odd path, in a read-only tree: 5 minutes."""
+    install(session, "test")
+    session.run("pytest", "tests/test_surroundings.py", "-m", "surroundings", *session.posargs)
 
 
 @session(default=False, tags=CHECK)

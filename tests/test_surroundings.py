@@ -14,7 +14,7 @@ from repository import Repository
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.faults
+pytestmark = pytest.mark.surroundings
 
 ODD = "naïve folder, 数字"
 
