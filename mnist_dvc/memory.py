@@ -14,10 +14,12 @@ from mnist_dvc.errors import RoomError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["is_out_of_memory", "refuse_little_room", "when_a_library_exits"]
+__all__ = ["is_out_of_memory", "load_openblas", "refuse_little_room", "spare_openblas", "when_a_library_exits"]
 
 ROOM = 384 * 2**20
 """Bytes of address space that the smallest command takes; torch takes ten times that."""
+SCARCE = 64 * 2**20
+"""Bytes of address space, less than which a library of torch or scipy takes; where a limit leaves less, it is met."""
 
 _SIGNS = (
     "DefaultCPUAllocator: ",
@@ -58,6 +60,8 @@ def _says_so(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
+    if isinstance(error, SystemError):  # how C code that got no memory and says nothing ends in Python
+        return not _has_room(SCARCE)
     words = str(error).lower()
     return _STATIC not in words and any(sign.lower() in words for sign in _SIGNS)
 
@@ -122,10 +126,35 @@ def refuse_little_room() -> None:
     Raises:
         RoomError: a limit (``ulimit -v``) leaves less than ``ROOM``.
     """
-    if os.name == "nt":  # which has no such limits
-        return
-    try:
-        mmap.mmap(-1, ROOM, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=0).close()
-    except OSError as error:
+    if not _has_room(ROOM):
         megabytes = ROOM // 2**20
-        raise RoomError(f"out of memory: got less than {megabytes} MB of address space, see ulimit -v") from error
+        raise RoomError(f"out of memory: got less than {megabytes} MB of address space, see ulimit -v")
+
+
+def _has_room(size: int) -> bool:
+    """Whether a limit leaves ``size`` bytes of address space."""
+    if os.name == "nt":  # which has no such limits
+        return True
+    try:
+        mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=0).close()
+    except OSError:
+        return False
+    return True
+
+
+def spare_openblas() -> None:
+    """Have the OpenBLAS of numpy and that of scipy take memory for one thread each: nothing of ours is computed there.
+
+    To be called before numpy is imported. What the user has set stays.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def load_openblas() -> None:
+    """Load both now: where OpenBLAS gets no memory while it is loaded, it asks for it for ever, deaf to signals.
+
+    Raises:
+        RoomError: as :func:`refuse_little_room`.
+    """
+    refuse_little_room()
+    import scipy.special  # noqa: F401, PLC0415  (for what it loads)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers import ROOT, posix
+from helpers import ROOT, posix, write_params
 
 from mnist_dvc import memory
 from mnist_dvc.errors import RoomError
@@ -58,6 +59,43 @@ def test_little_room_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "ROOM", 2**62)
     with pytest.raises(RoomError, match="out of memory: got less than"):
         refuse_little_room()
+
+
+def test_silent_error_of_c_code_is_one_where_no_room_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The twin within: elsewhere it is a defect."""
+    error = SystemError("error return without exception set")
+    assert not is_out_of_memory(error)
+    monkeypatch.setattr(memory, "SCARCE", 2**62)
+    assert is_out_of_memory(error)
+
+
+LOADED = """
+import os, sys
+from mnist_dvc import cli, memory
+{sabotage}
+sys.argv = ["mnist-dvc", "evaluate"]
+memory.spare_openblas()
+cli._run()
+names = [*sys.modules]
+print(names.index("scipy.special") < names.index("torch"), os.environ["OPENBLAS_NUM_THREADS"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "set_by_user", "told"),
+    [("", {}, "True 1"), ("", {"OPENBLAS_NUM_THREADS": "3"}, "True 3"), ("cli.load_openblas = list", {}, "False 1")],
+    ids=["ours", "the user's", "twin"],
+)
+def test_openblas_is_loaded_before_torch_takes_the_room(
+    tmp_path: Path, sabotage: str, set_by_user: dict[str, str], told: str
+) -> None:
+    write_params(tmp_path)
+    kept = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    result = subprocess.run(
+        [sys.executable, "-c", LOADED.format(sabotage=sabotage)],
+        cwd=tmp_path, env=kept | set_by_user, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.stdout == f"{told}\n", result.stderr
 
 
 ENDS = """
