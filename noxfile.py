@@ -256,7 +256,7 @@ def browser(session: nox.Session) -> None:
 
 @session(default=False, tags=CHECK)
 def faults(session: nox.Session) -> None:
-    """Kills, orphans, damaged and hostile files, fuzzed parsers: 8 minutes."""
+    """Kills, orphans, damaged and hostile files, fuzzed parsers: 6 minutes."""
     install(session, "test")
     options = ("--durations=10", "-rP", "--show-capture=stdout")
     session.run("pytest", "-m", "faults", *WORKERS, *options, *session.posargs)

@@ -69,10 +69,10 @@ def lock_of(made: Repository) -> bytes:
     return (made.folder / "dvc.lock").read_bytes()
 
 
-def stages_in(lock: bytes, names: tuple[str, ...] = TRAINING) -> dict[str, Any]:
-    """What dvc.lock has on record of stages."""
+def stages_in(lock: bytes) -> dict[str, Any]:
+    """What dvc.lock has on record of them."""
     stages = YAML(typ="safe", pure=True).load(lock)["stages"]
-    return {name: stages[name] for name in names if name in stages}
+    return {name: stages[name] for name in TRAINING if name in stages}
 
 
 @pytest.mark.parametrize("seed", range(2))
