@@ -18,8 +18,9 @@ import typer
 
 from mnist_dvc.codebase import as_begun
 from mnist_dvc.errors import MnistDvcError, one_line, printable
-from mnist_dvc.memory import is_out_of_memory, load_openblas, spare_openblas, when_a_library_exits
+from mnist_dvc.memory import is_out_of_memory, when_a_library_exits
 from mnist_dvc.paths import Paths
+from mnist_dvc.room import spare_openblas, try_torch_first
 from mnist_dvc.running.interruption import Watchdog
 from mnist_dvc.streams import fill_descriptors, name_output, outlive_errors, outlive_output
 from mnist_dvc.usage import (
@@ -66,7 +67,6 @@ class WritingCommand(Command):
         """Run it; what it prints may be lost from here on, unlike its help."""
         outlive_output()
         as_begun()  # before any of it is imported
-        load_openblas()  # before torch, which may leave no room for it
         return super().invoke(ctx)
 
 
@@ -331,6 +331,7 @@ def main() -> NoReturn:
     one. Every file is closed and on the disk by then, so there is nothing to wait for.
     """
     spare_openblas()
+    try_torch_first()
     fill_descriptors()
     outlive_errors()
     name_output()

@@ -5,20 +5,16 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import mmap
 import os
-import sys
 from typing import TYPE_CHECKING
 
-from mnist_dvc.errors import RoomError
+from mnist_dvc.room import has_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["is_out_of_memory", "load_openblas", "refuse_little_room", "spare_openblas", "when_a_library_exits"]
+__all__ = ["is_out_of_memory", "when_a_library_exits"]
 
-ROOM = 384 * 2**20
-"""Bytes of address space that the smallest command takes; torch takes ten times that."""
 SCARCE = 64 * 2**20
 """Bytes of address space, less than which a library of torch or scipy takes; where a limit leaves less, it is met."""
 
@@ -62,7 +58,7 @@ def _says_so(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
     if isinstance(error, SystemError):  # how C code that got no memory and says nothing ends in Python
-        return not _has_room(SCARCE)
+        return not has_room(SCARCE)
     words = str(error).lower()
     return _STATIC not in words and any(sign.lower() in words for sign in _SIGNS)
 
@@ -117,58 +113,3 @@ def _exception_type(cpp: ctypes.CDLL) -> Callable[[], bytes]:
             return _LACKING[0]
 
     return thrown
-
-
-def refuse_little_room() -> None:
-    """Meet now what libraries meet while they are loaded, over which OpenBLAS hangs or sends a Ctrl-C to the process.
-
-    The room is asked for and given back; no memory is taken for it.
-
-    Raises:
-        RoomError: a limit (``ulimit -v``) leaves less than ``ROOM``.
-    """
-    if not _has_room(ROOM):
-        megabytes = ROOM // 2**20
-        raise RoomError(f"out of memory: got less than {megabytes} MB of address space, see ulimit -v")
-
-
-def _has_room(size: int) -> bool:
-    """Whether a limit leaves ``size`` bytes of address space."""
-    if os.name == "nt":  # which has no such limits
-        return True
-    try:
-        mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=0).close()
-    except OSError:
-        return False
-    return True
-
-
-def spare_openblas() -> None:
-    """Have the OpenBLAS of numpy and that of scipy take memory for one thread each: nothing of ours is computed there.
-
-    To be called before numpy is imported. What the user has set stays.
-    """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
-
-def load_openblas() -> None:
-    """Load both now, under a limit: an OpenBLAS that gets no memory while it is loaded asks for ever, deaf to signals.
-
-    Without a limit there is nothing to fear, and a fifth of a second to save.
-
-    Raises:
-        RoomError: as :func:`refuse_little_room`.
-    """
-    if not _is_limited():
-        return
-    refuse_little_room()
-    import scipy.special  # noqa: F401, PLC0415  (for what it loads)
-
-
-def _is_limited() -> bool:
-    """Whether the address space has a limit (``ulimit -v``)."""
-    if sys.platform == "win32":  # which has no such limits
-        return False
-    import resource  # noqa: PLC0415  (not on Windows)
-
-    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY

@@ -12,8 +12,8 @@ import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from mnist_dvc.errors import ParamsError
-from mnist_dvc.memory import refuse_little_room
 from mnist_dvc.params import Change, load_params, param_keys
+from mnist_dvc.room import refuse_little_room
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -129,7 +129,7 @@ DOORS: dict[str, tuple[Callable[[str], list[str]], set[str], str]] = {
     "locks": (uses("filelock", "fcntl"), {"files.py"}, "from filelock import FileLock"),
     "signals": (uses("signal"), {"cli.py", "demo/server.py", "running/interruption.py"}, "import signal"),
     "web": (uses("starlette", "uvicorn"), {"demo/app.py", "demo/server.py"}, "from starlette.routing import Route"),
-    "evaluated text": (uses("eval", "exec", "compile", "importlib"), set(), "eval('1')"),
+    "evaluated text": (uses("eval", "exec", "compile", "importlib"), {"room.py"}, "eval('1')"),
 }  # fmt: skip
 
 
