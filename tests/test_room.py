@@ -76,10 +76,11 @@ def limited(
     folder: Path, megabytes: int, *words: str, sabotage: str = "", path: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a command with so much address space, and with the packages in ``path`` before any other."""
+    before = ["" if path is None else str(path), os.environ.get("PYTHONPATH", "")]
     return subprocess.run(
         [sys.executable, "-c", LIMITED.format(sabotage=sabotage), str(megabytes), *words],
         cwd=folder,
-        env=os.environ | ({} if path is None else {"PYTHONPATH": str(path)}),
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, before))},
         capture_output=True,
         text=True,
         check=False,
