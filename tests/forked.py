@@ -10,13 +10,8 @@ import tempfile
 from multiprocessing.forkserver import set_forkserver_preload
 from pathlib import Path
 
-PRELOADED = [
-    "mnist_dvc.pipeline.train",
-    "mnist_dvc.pipeline.evaluate",
-    "mnist_dvc.pipeline.summary",
-    "mnist_dvc.study.trial",
-    "torch._dynamo",
-]
+STAGES = ("train", "evaluate", "export", "report", "summary")
+PRELOADED = ["libraries", *(f"mnist_dvc.pipeline.{stage}" for stage in STAGES), "mnist_dvc.study.trial"]
 TIMEOUT = 240
 HERE = "forkserver" in multiprocessing.get_all_start_methods()
 """Not on Windows."""

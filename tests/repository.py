@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 from helpers import ROOT
 from ruamel.yaml import YAML
+from warm import first_programs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,8 +51,10 @@ def checked(command: Sequence[str], folder: Path, environment: Mapping[str, str]
 class Repository:
     """A git repository that holds what this working tree would commit, with short params on the bundled sample."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, warm: bool = False) -> None:
+        """``warm``: its stages are copies of a process that has imported the libraries (warm.py)."""
         self.folder = folder
+        self._programs = first_programs() if warm else []
         self._ticks = itertools.count(1)
         copy_tree(folder, without=RESULTS)
         self.git("init", "--quiet", "--initial-branch=main")
@@ -60,6 +63,11 @@ class Repository:
     @property
     def environment(self) -> dict[str, str]:
         """This interpreter's programs first, this copy's package before any other, and no network by mistake."""
+        return self.cold | {"PATH": os.pathsep.join([*self._programs, self.cold["PATH"]])}
+
+    @property
+    def cold(self) -> dict[str, str]:
+        """The same, with processes that import all themselves, and that signals reach."""
         identity = {
             f"GIT_{who}_{what}": "tester@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
         }
@@ -128,7 +136,7 @@ class Repro:
         self.process = subprocess.Popen(
             ["dvc", "repro", *targets],
             cwd=repository.folder,
-            env=repository.environment,
+            env=repository.cold,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -190,7 +190,7 @@ def test_the_test_of_dynamic_threads_can_fail() -> None:
 @pytest.mark.faults
 @pytest.mark.parametrize("variables", [{"OMP_THREAD_LIMIT": "1"}, {"OMP_DYNAMIC": "true"}], ids=" ".join)
 def test_the_test_of_an_end_can_fail(variables: dict[str, str]) -> None:
-    told = process("plain", CPUS + 1, "reference", variables=variables, seconds=30)
+    told = process("plain", CPUS + 1, "reference", variables=variables, seconds=15)
     assert told.counted < told.believed
     assert not any(right for right, _, _ in told.steps)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.pipeline
 
 SMALL = (
-    *("data.source=sample", "model.name=compact", "train.epochs=2", "train.batch_size=100"),
+    *("data.source=sample", "model.name=sprint", "train.epochs=2", "train.batch_size=100"),
     *("train.threads=1", "evaluate.threads=1"),  # two threads crawl on a busy machine
 )
 
@@ -32,7 +32,7 @@ SMALL = (
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """One repository for all tests of this file, the pipeline run once and committed."""
-    made = Repository(tmp_path_factory.mktemp("pipeline") / "mnist dvc")
+    made = Repository(tmp_path_factory.mktemp("pipeline") / "mnist dvc", warm=True)
     overrides = [part for key in SMALL for part in ("--set-param", key)]
     made.dvc("exp", "run", "--name", "first", *overrides)
     made.commit("first run")
@@ -120,7 +120,7 @@ def test_queued_experiment_uses_the_data_of_the_workspace(repository: Repository
     ]
     metrics = queued["data"]["metrics"]
     assert metrics["reports/metrics.json"]["data"]["dataset"] == "mnist-5k"
-    (run,) = (repository.folder / "runs").glob("*_compact_seed1_queued")
+    (run,) = (repository.folder / "runs").glob("*_sprint_seed1_queued")
     assert "test/accuracy" in EventAccumulator(str(run)).Reload().Tags()["scalars"]
     dated = {path.name.removeprefix("mnist_model_")[:15] for path in (repository.folder / "checkpoints").iterdir()}
     assert run.name[:15] in dated

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from helpers import ROOT, write_params
 from repository import checked
+from warm import first_programs
 
 pytestmark = pytest.mark.pipeline
 
@@ -27,7 +28,7 @@ class Project:
         self.run("mnist-dvc", "init", self.folder.name, within=around)
 
     def run(self, *command: str, within: Path | None = None) -> str:
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        path = os.pathsep.join([*first_programs(), str(Path(sys.executable).parent), os.environ["PATH"]])
         environment = os.environ | {"PATH": path, "PYTHONPATH": str(self.package.parent), "COLUMNS": "250"}
         return checked(command, within or self.folder, environment).stdout
 

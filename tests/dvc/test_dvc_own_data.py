@@ -31,7 +31,7 @@ def draw(folder: Path, digits: tuple[int, ...], count: int) -> None:
 
 
 def test_pictures_by_class_are_learned_as_the_page_says(tmp_path: Path) -> None:
-    repository = Repository(tmp_path / "mnist_dvc")
+    repository = Repository(tmp_path / "mnist_dvc", warm=True)
     repository.set_params(model_name="sprint", train_threads=1, evaluate_threads=1, train_batch_size=50)
     draw(repository.folder / "mine", (0, 1, 7), 70)
     repository.commit("pictures")

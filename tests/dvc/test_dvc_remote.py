@@ -42,9 +42,9 @@ class Shared(NamedTuple):
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
     """One run of the pipeline, committed and pushed as the page says; the tests share it, in any order."""
     folder = tmp_path_factory.mktemp("remote")
-    made = Shared(Repository(folder / "mnist_dvc"), folder / "origin/mnist_dvc", folder / "storage")
+    made = Shared(Repository(folder / "mnist_dvc", warm=True), folder / "origin/mnist_dvc", folder / "storage")
     repository = made.repository
-    repository.set_params(data_source="sample", model_name="compact", train_epochs=1, train_threads=1)
+    repository.set_params(data_source="sample", model_name="sprint", train_epochs=1, train_threads=1)
     repository.set_params(train_batch_size=250, evaluate_threads=1)
     repository.dvc("repro")
     repository.commit("results")

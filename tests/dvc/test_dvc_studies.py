@@ -26,7 +26,7 @@ SHORT = {
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """A copy of the repository in which the studies have never run and are done in seconds."""
-    made = Repository(tmp_path_factory.mktemp("studies") / "mnist dvc")
+    made = Repository(tmp_path_factory.mktemp("studies") / "mnist dvc", warm=True)
     for leftover in (*made.folder.glob("studies/*/trials"), *made.folder.glob("studies/*/*/trials")):
         shutil.rmtree(leftover)
     for leftover in (*made.folder.glob("studies/*/dvc.lock"), *made.folder.glob("studies/*/summary.json")):
