@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import forked
 import numpy as np
 import pytest
+import warm
 from ruamel.yaml import YAML
 
 from mnist_dvc.data.arrays import LabelledImages
@@ -208,8 +208,8 @@ def command(
 
     In the environment of the tests a forked process will do, which takes a tenth of the time.
     """
-    if environment is None and forked.HERE:
-        return forked.forked(cwd, *arguments)
+    if environment is None and warm.HERE:
+        return warm.command(cwd, *arguments)
     return subprocess.run(
         [sys.executable, "-m", "mnist_dvc", *arguments],
         cwd=cwd,

@@ -1,9 +1,8 @@
-"""A `python` for the stages that DVC starts: a copy of a process that has imported the libraries, made by forking.
+"""Our commands in processes that need not import PyTorch anew: copies of one that has, made by forking.
 
-A stage takes seconds to import PyTorch and what stands on it, and the pipeline has five. A script named `python`, put
-first on the PATH, asks the server in this file for `python -m mnist_dvc ...`, and becomes the interpreter for all else;
-one named `mnist-dvc` does the same. The package itself is not imported before the fork: each copy reads the one that
-is found from its working folder and its PYTHONPATH.
+A command takes seconds to import the libraries, and the pipeline has five. A server has imported them; each copy of it
+becomes a `mnist-dvc` of its own. The tests ask it themselves; DVC asks by scripts named `python` and `mnist-dvc` that
+are put first on the PATH, and become the programs of that name for all else that they are asked for.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ import os
 import runpy
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -26,10 +26,19 @@ from typing import NoReturn
 
 HERE = hasattr(os, "fork") and hasattr(socket, "send_fds")
 """Not on Windows."""
+OUR_COMMANDS = (
+    *(f"mnist_dvc.pipeline.{stage}" for stage in ("train", "evaluate", "export", "report", "summary")),
+    "mnist_dvc.study.trial",
+)
 READ_EARLY = ("OMP_", "MKL_", "OPENBLAS_", "PYTHON", "LC_", "LANG", "TZ")
 """How the names of variables begin that a library, or Python, reads while it is loaded."""
+TIMEOUT = 240
+"""Seconds of a command that the tests run."""
 SIZE = 4
 """Bytes of the length before a request."""
+ANSWER = 12
+"""Bytes of each answer: the process number, then its exit code."""
+
 SCRIPT = """#!/bin/sh
 exec "{python}" -IS "$(dirname "$0")/client.py" "$(basename "$0")" "$@"
 """
@@ -47,31 +56,58 @@ with socket.socket(socket.AF_UNIX) as server:
     request = json.dumps([os.getcwd(), path, words[len(module) :], dict(os.environ)]).encode()
     socket.send_fds(server, [len(request).to_bytes({size}, "big")], [0, 1, 2])
     server.sendall(request)
-    sys.exit(int(server.recv(8)))
+    server.recv({answer})
+    code = int(server.recv({answer}))
+sys.exit(code if code >= 0 else 128 - code)
 """
 
 
-@functools.cache
+def command(cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run ``mnist-dvc`` in ``cwd`` and return what it printed and its exit code, as of ``subprocess.run``."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, socket.socket(socket.AF_UNIX) as server:
+        server.settimeout(TIMEOUT)
+        server.connect(str(_served(*OUR_COMMANDS) / "socket"))
+        request = json.dumps([str(cwd), [], words, dict(os.environ)]).encode()
+        with open(os.devnull, "rb") as nothing:  # noqa: PTH123
+            socket.send_fds(
+                server, [len(request).to_bytes(SIZE, "big")], [file.fileno() for file in (nothing, out, err)]
+            )
+        server.sendall(request)
+        process = int(server.recv(ANSWER))
+        try:
+            code = int(server.recv(ANSWER))
+        except TimeoutError:
+            os.kill(process, signal.SIGKILL)
+            raise subprocess.TimeoutExpired(words, TIMEOUT) from None
+        told = []
+        for file in (out, err):
+            file.seek(0)
+            told.append(file.read().decode())
+    return subprocess.CompletedProcess(words, code, *told)
+
+
 def first_programs() -> list[str]:
-    """What to put first on the PATH: a folder with such a `python`, whose server ends with this process, if at all."""
-    if not HERE:
-        return []
+    """What to put first on the PATH: a folder with such scripts. Each copy reads the package that it finds there."""
+    return [str(_served())] if HERE else []
+
+
+@functools.cache
+def _served(*preloaded: str) -> Path:
+    """The folder of a server that has imported the libraries and these, and that ends with this process."""
     folder = tempfile.mkdtemp(prefix="warm")
-    server = subprocess.Popen([sys.executable, __file__, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    words = [sys.executable, __file__, folder, *preloaded]
+    server = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     if server.stdout is None or not server.stdout.readline():
         raise RuntimeError("the server of warm processes does not answer")
     atexit.register(shutil.rmtree, folder)
     atexit.register(server.communicate)
-    return [folder]
+    return Path(folder)
 
 
-def _early() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name.startswith(READ_EARLY) and name != "PYTHONPATH"}
-
-
-def _serve(folder: Path) -> None:
+def _serve(folder: Path, preloaded: list[str]) -> None:
     """Fork a process for each connection until standard input ends."""
-    importlib.import_module("libraries")
+    for name in ("libraries", *preloaded):
+        importlib.import_module(name)
     address = folder / "socket"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(address))
@@ -91,7 +127,10 @@ def _serve(folder: Path) -> None:
 
 
 def _write_client(folder: Path, address: str) -> None:
-    told = CLIENT.format(python=sys.executable, early=READ_EARLY, given=_early(), address=address, size=SIZE)
+    given = {name: os.environ[name] for name in os.environ if name.startswith(READ_EARLY) and name != "PYTHONPATH"}
+    told = CLIENT.format(
+        python=sys.executable, early=READ_EARLY, given=given, address=address, size=SIZE, answer=ANSWER
+    )
     (folder / "client.py").write_text(told, encoding="utf-8")
     for script in (folder / "python", folder / "mnist-dvc"):
         script.write_text(SCRIPT.format(python=sys.executable), encoding="utf-8")
@@ -99,18 +138,18 @@ def _write_client(folder: Path, address: str) -> None:
 
 
 def _answer(connection: socket.socket) -> NoReturn:
-    """Fork the process itself, and tell its exit code as a shell does."""
+    """Fork the process itself, and tell its number and its exit code."""
     head, streams, _, _ = socket.recv_fds(connection, SIZE, 3)
     request = connection.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL)
-    folder, path, words, environment = json.loads(request)
     child = os.fork()
     if child == 0:
         connection.close()
-        _become(streams, folder, path, words, environment)
+        _become(streams, *json.loads(request))
     for stream in streams:
         os.close(stream)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    connection.sendall(str(status if status >= 0 else 128 - status).encode())
+    connection.sendall(f"{child:{ANSWER}}".encode())
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    connection.sendall(f"{code:{ANSWER}}".encode())
     os._exit(0)
 
 
@@ -131,4 +170,4 @@ def _become(
 
 
 if __name__ == "__main__":
-    _serve(Path(sys.argv[1]))
+    _serve(Path(sys.argv[1]), sys.argv[2:])
