@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from helpers import augment_params, blobs, params
+from helpers import NETWORK, augment_params, blobs, params
 from torch import Tensor
 
 from mnist_dvc.data.digits import Digits
@@ -65,7 +65,7 @@ def driver() -> str | None:
 
 def training_on(
     device: torch.device,
-    name: str = "compact",
+    name: str = NETWORK,
     *,
     dropout: float = 0.1,
     precision: str = "float32",

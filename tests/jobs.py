@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from helpers import blobs, params
+from helpers import NETWORK, blobs, params
 from torch import nn
 
 from mnist_dvc.data.digits import Digits, normalise
@@ -30,7 +30,7 @@ def job(
     teaching: Teaching | None = None,
     **changes: Any,
 ) -> Job:
-    model = build(ModelParams(name="compact", dropout=dropout), torch.Generator().manual_seed(0))
+    model = build(ModelParams(name=NETWORK, dropout=dropout), torch.Generator().manual_seed(0))
     return Job(
         model=model,
         digits=digits,

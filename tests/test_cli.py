@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from helpers import ROOT, command, params
+from helpers import NETWORK, ROOT, command, params
 from ruamel.yaml import YAML
 
 from mnist_dvc.params import Change, load_params
@@ -93,7 +93,7 @@ def test_trial_runs_under_the_seed_and_network_that_it_is_told(workspace: Paths)
 
 def test_teacher_is_trained_and_asked_on_the_command_line(workspace: Paths) -> None:
     path = write_params(workspace.root, epochs=1)
-    path.write_text(path.read_text().replace("name: compact", "name: teacher"))
+    path.write_text(path.read_text().replace(f"name: {NETWORK}", "name: teacher"))
     result = command("study", "teacher", "--seed", "7", cwd=workspace.root)
     assert result.returncode == 0, result.stderr
     result = command("study", "teach", "trials/teacher/7/model.safetensors", "--views", "2", cwd=workspace.root)
@@ -115,7 +115,7 @@ def test_teacher_is_trained_and_asked_on_the_command_line(workspace: Paths) -> N
             ["trial", "--seed", "1", "--network", "teacher"],
             "mnist-dvc: --network: got 'teacher', expected one of reference, ",
         ),
-        (["teacher", "--seed", "1"], "mnist-dvc: params.yaml: model.name: got 'compact', expected one of teacher"),
+        (["teacher", "--seed", "1"], "mnist-dvc: params.yaml: model.name: got 'compact-1k', expected one of teacher"),
         (["teacher", "--seed", "1", "--network", "teacher"], "No such option: --network"),
         (["teach", "--views", "2"], "Missing argument 'MODEL"),
         (["teach", "x.safetensors"], "Missing option '--views'"),
@@ -161,7 +161,7 @@ def test_seed_beyond_the_largest_of_the_params_is_a_usage_error(
 def test_largest_seed_of_the_params_is_none(workspace: Paths, name: str) -> None:
     """The twin: it comes as far as the name of the network, which is looked at next."""
     path = write_params(workspace.root)
-    path.write_text(path.read_text().replace("name: compact", "name: nonsense"))
+    path.write_text(path.read_text().replace(f"name: {NETWORK}", "name: nonsense"))
     result = command("study", name, "--seed", str(2**63 - 1), cwd=workspace.root)
     assert result.returncode == 2
     assert result.stderr.startswith("mnist-dvc: params.yaml: model.name: got 'nonsense', expected one of ")
@@ -263,19 +263,19 @@ def test_value_on_the_command_line_is_checked_as_in_the_file_and_told_as_it_was_
 def test_value_on_the_command_line_is_trained_by_and_recorded(workspace: Paths) -> None:
     path = write_params(workspace.root, epochs=2)
     before = path.read_bytes()
-    result = command("train", "-S", "train.epochs=1", "-S", "model.name=compact-1k", cwd=workspace.root)
+    result = command("train", "-S", "train.epochs=1", "-S", "model.name=compact-2k5", cwd=workspace.root)
     assert result.returncode == 0, result.stderr
     metrics = json.loads(workspace.train_metrics.read_text())
     about = torch.load(workspace.checkpoint, weights_only=True)["about"]
     assert metrics["epochs"] == about["params"]["train"]["epochs"] == 1
-    assert about["params"]["model"]["name"] == "compact-1k"
+    assert about["params"]["model"]["name"] == "compact-2k5"
     assert path.read_bytes() == before
     again = command("evaluate", cwd=workspace.root)
     assert again.returncode == 65
-    assert again.stderr.endswith("expected compact, as model.name in params.yaml says; run `train` again\n")
+    assert again.stderr.endswith("expected compact-1k, as model.name in params.yaml says; run `train` again\n")
     again = command("evaluate", "-S", "model.name=sprint", cwd=workspace.root)
     assert again.stderr.endswith("expected sprint, as -S model.name=sprint says; run `train` again\n")
-    assert command("evaluate", "-S", "model.name=compact-1k", cwd=workspace.root).returncode == 0
+    assert command("evaluate", "-S", "model.name=compact-2k5", cwd=workspace.root).returncode == 0
 
 
 def test_each_problem_of_params_has_its_line(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
-from helpers import NO_FILES, copy_of, params, prepared_workspace, raw_digits, read_csv
+from helpers import NO_FILES, PARAMETERS, copy_of, params, prepared_workspace, raw_digits, read_csv
 
 from mnist_dvc.data.prepared import Prepared, write_prepared
 from mnist_dvc.data.splits import split
@@ -58,7 +58,7 @@ def test_metrics_are_those_of_the_predictions(trained: Paths) -> None:
     evaluate(params(), trained)
     metrics = json.loads((trained.test_report / "metrics.json").read_text())
     assert list(metrics) == KEYS
-    assert (metrics["dataset"], metrics["images"], metrics["parameters"]) == ("mnist", 100, 19_706)
+    assert (metrics["dataset"], metrics["images"], metrics["parameters"]) == ("mnist", 100, PARAMETERS)
     rows = read_csv(trained.test_report / "predictions.csv")
     assert [int(row["index"]) for row in rows] == list(range(100))
     wrong = sum(row["actual"] != row["predicted"] for row in rows)

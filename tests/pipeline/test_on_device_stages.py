@@ -86,7 +86,7 @@ def test_files_of_a_training_need_no_device(trained: Paths, device: torch.device
     """No tensor is anywhere but on the CPU, and a process that sees no GPU reads them all."""
     content = torch.load(trained.checkpoint, weights_only=True)
     tensors = list(tensors_in(content))
-    assert len(tensors) > 100
+    assert len(tensors) > 50
     assert {tensor.device.type for tensor in tensors} == {"cpu"}
     assert content["about"]["provenance"]["device"] == device.type
     alone = subprocess.run(

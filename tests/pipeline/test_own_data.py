@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from helpers import blobs, idx_bytes, params, raw_digits
+from helpers import NETWORK, PARAMETERS, blobs, idx_bytes, params, raw_digits
 from pages import foreign, words
 
 from mnist_dvc.classifier import load
@@ -85,13 +85,13 @@ def test_every_kind_of_model_answers_with_the_names(made: Path) -> None:
 
 def test_card_and_page_speak_of_these_classes_and_of_no_digits(made: Path) -> None:
     card = Paths(made).model_card.read_text(encoding="utf-8")
-    assert "# compact: fruits with 19,706 parameters" in card
+    assert f"# {NETWORK}: fruits with {PARAMETERS} parameters" in card
     assert "| classes | 0: `apple`, 1: `pear / $x$`, 2: `a quince of more than fourteen letters` |" in card
     assert "270 images of `fruits`, a folder of its maker's own. **Not MNIST:" in card
     assert "digits" not in card.replace("digits = logits", "").replace("prepared digits", "")
     page = Paths(made).report_page.read_text(encoding="utf-8")
     shown = words(page)
-    assert "fruits with 19,706 parameters" in shown
+    assert f"fruits with {PARAMETERS} parameters" in shown
     assert "This is not a result on MNIST." in shown
     assert "small sample" not in shown
     for name in NAMES:
@@ -134,5 +134,5 @@ def test_digits_of_ones_own_are_called_digits(tmp_path: Path) -> None:
     assert b"classes" not in paths.model.read_bytes()
     assert "classes" not in read_onnx(paths.onnx).properties
     card = paths.model_card.read_text(encoding="utf-8")
-    assert "# compact: handwritten digits with" in card
+    assert f"# {NETWORK}: handwritten digits with" in card
     assert "300 images of `mine`, a folder of its maker's own." in card

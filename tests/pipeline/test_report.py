@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from helpers import params, read_csv
+from helpers import NETWORK, PARAMETERS, params, read_csv
 from pages import colours, contrast, elements, evaluated, foreign, mixed, repeated_ids, unnamed, words
 from PIL import Image
 from reported import RECIPE
@@ -37,7 +37,7 @@ def test_it_is_told_what_was_written(ready: Paths, capsys: pytest.CaptureFixture
     report(params(**RECIPE), ready)
     errors = json.loads((ready.test_report / "metrics.json").read_text())["errors"]
     told = capsys.readouterr().out
-    assert told.startswith(f"Report of compact on mnist: {errors} mistakes shown, ")
+    assert told.startswith(f"Report of {NETWORK} on mnist: {errors} mistakes shown, ")
     assert told.endswith(f" KB  ->  {ready.report_page}\n")
 
 
@@ -72,7 +72,7 @@ def test_headline_and_figures_are_those_of_the_metrics(made: Path, page: str) ->
     assert f"{metrics['errors']} errors" in shown
     for figure in (f"{metrics['nll']:.4f}", f"{metrics['brier']:.4f}", per_cent(metrics["ece"])):
         assert figure in shown
-    assert "19,706" in shown
+    assert f"{PARAMETERS:,}" in shown
     assert "fewer than 20,000" in shown
 
 

@@ -39,7 +39,7 @@ def test_every_output_is_written_and_told(workspace: Paths, capsys: pytest.Captu
     assert all(name in printed for name in TRACKED)
     assert re.search(r"^Training completed\. Validation accuracy: \d+\.\d\d %  \(\d", printed, re.MULTILINE)
     (run,) = workspace.runs.iterdir()
-    assert re.fullmatch(r"\d{8}_\d{6}_compact_seed1", run.name)
+    assert re.fullmatch(r"\d{8}_\d{6}_compact-1k_seed1", run.name)
 
 
 def test_metrics_and_history_tell_the_same_story(workspace: Paths) -> None:
@@ -76,7 +76,7 @@ def test_queued_experiment_leaves_its_run_where_it_was_called(
     monkeypatch.setenv("DVC_EXP_NAME", "wavy/bogs")
     train(params(), workspace)
     (run,) = (called_in / "runs").iterdir()
-    assert re.fullmatch(r"\d{8}_\d{6}_compact_seed1_wavy-bogs", run.name)
+    assert re.fullmatch(r"\d{8}_\d{6}_compact-1k_seed1_wavy-bogs", run.name)
     assert len(list((called_in / "checkpoints").iterdir())) == 1
     assert not (workspace.root / "runs").exists()
     assert not (workspace.root / "checkpoints").exists()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from damaging import flips_and_cuts, hostile_json, wrong_values
-from helpers import write_scores
+from helpers import PARAMETERS, write_scores
 
 from mnist_dvc.errors import ArtifactError
 from mnist_dvc.files import SUMS, sha256, sha256sums
@@ -37,7 +37,7 @@ def paths(tmp_path: Path) -> Paths:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     sign_history(paths, HISTORY)
-    write_scores(paths, 19_706)
+    write_scores(paths, PARAMETERS)
     return paths
 
 
@@ -54,7 +54,7 @@ def sign_result(paths: Paths, content: bytes) -> None:
 
 def taken(**changes: Any) -> Any:
     """As much of the published model as its scores are held against."""
-    card = SimpleNamespace(dataset="mnist", parameters=19_706)
+    card = SimpleNamespace(dataset="mnist", parameters=PARAMETERS)
     return SimpleNamespace(**({"card": card, "sha256": sha256(MODEL)} | changes))
 
 

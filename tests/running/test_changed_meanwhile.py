@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from asking import plant
-from helpers import blobs, copy_of, params, prepared_workspace, write_params, write_scores
+from helpers import NETWORK, PARAMETERS, blobs, copy_of, params, prepared_workspace, write_params, write_scores
 from killing import tracked
 
 from mnist_dvc.data.prepared import Prepared, write_prepared
@@ -120,7 +120,7 @@ class Ready:
         if stage in ("evaluate", "export", "report"):
             run("train", workspace)
         if stage == "export":
-            write_scores(workspace, 19_706)
+            write_scores(workspace, PARAMETERS)
         if stage == "report":
             run("evaluate", workspace)
         if stage == "summary":
@@ -193,7 +193,7 @@ FILES = {
     "evaluate": "reports/train/history.csv",
     "export": "models/model.safetensors",
     "report": "reports/test/predictions.csv",
-    "summary": "trials/compact/1/timing.json",
+    "summary": f"trials/{NETWORK}/1/timing.json",
 }
 
 
@@ -218,7 +218,7 @@ def test_scores_replaced_while_export_works(ready: Ready, workspace: Paths, mean
     ready("export", workspace)
     before = results(workspace)
     del before[workspace.test_metrics], before[workspace.test_report / SUMS]
-    meanwhile("export", lambda: write_scores(workspace, 19_706, dataset="another"))
+    meanwhile("export", lambda: write_scores(workspace, PARAMETERS, dataset="another"))
     with pytest.raises(MnistDvcError, match=r"metrics\.json: content: got another, expected the one that was read"):
         run("export", workspace)
     assert before.items() <= results(workspace).items()
@@ -262,7 +262,7 @@ def replace_split(workspace: Paths, seed: int) -> None:
 
 
 def score(workspace: Paths) -> bytes:
-    return (workspace.trial("compact", 1) / "metrics.json").read_bytes()
+    return (workspace.trial(NETWORK, 1) / "metrics.json").read_bytes()
 
 
 def test_trial_is_never_scored_on_images_that_it_may_have_learned(
@@ -274,7 +274,7 @@ def test_trial_is_never_scored_on_images_that_it_may_have_learned(
     with pytest.raises(MnistDvcError) as caught:
         run("trial", workspace)
     assert caught.value.exit_code == 65
-    assert not workspace.trial("compact", 1).joinpath("metrics.json").exists()
+    assert not workspace.trial(NETWORK, 1).joinpath("metrics.json").exists()
     replace_split(workspace, 0)
     run("trial", workspace)
 
@@ -372,9 +372,7 @@ def test_model_of_another_network_than_the_params_name_is_refused(ready: Ready, 
     ready(stage, workspace)
     write_params(workspace.root, sections={"model": {"name": "sprint"}})
     before = results(workspace)
-    words = (
-        r"model\.safetensors: network: got compact, expected sprint, as model\.name in .*params\.yaml says; run `train`"
-    )
+    words = r"model\.safetensors: network: got compact-1k, expected sprint, as model\.name in .* says; run `train`"
     with pytest.raises(ArtifactError, match=words):
         run(stage, workspace)
     assert results(workspace) == before

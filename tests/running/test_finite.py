@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from helpers import params, raw_digits
+from helpers import NETWORK, params, raw_digits
 from killing import published
 
 from mnist_dvc.data.prepared import write_prepared
@@ -78,7 +78,7 @@ def test_trial_publishes_nothing_and_ends_the_same_way_when_it_goes_on(
             trial(RUINED, unvalidated)
         assert (f"Going on after step {done} of {STEPS}" in capsys.readouterr().out) == bool(done)
         assert kept(unvalidated.state) == [20, 30]
-        assert list(unvalidated.trial("compact", 1).glob("*")) == []
+        assert list(unvalidated.trial(NETWORK, 1).glob("*")) == []
 
 
 def test_without_the_look_at_what_is_written_it_would_be_published(
@@ -111,8 +111,8 @@ def test_same_training_at_a_usual_rate_is_published(unvalidated: Paths) -> None:
     usual = params(epochs=4, ema_decay=0.0)
     train(usual, unvalidated, snapshot_every=0.0)
     trial(usual, unvalidated)
-    for path in (unvalidated.model, unvalidated.trial("compact", 1) / "model.safetensors"):
-        assert read_model(path)[1].network == "compact"
+    for path in (unvalidated.model, unvalidated.trial(NETWORK, 1) / "model.safetensors"):
+        assert read_model(path)[1].network == NETWORK
 
 
 def overflowing(monkeypatch: pytest.MonkeyPatch) -> None:

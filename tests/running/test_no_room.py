@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers import params, posix, write_params
+from helpers import params, params_of, posix, write_params
 from killing import golden, published, tracked
 
 from mnist_dvc.pipeline.train import train
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = posix
 
+LARGE = {"model": {"name": "compact"}}
 TAKEN = ("models/model.safetensors", "models/checkpoint.pth", "models/SHA256SUMS", "reports/train/history.csv")
 
 
@@ -47,7 +48,7 @@ def test_folder_taken_by_a_file_is_met_before_the_training(workspace: Paths, nam
 
 def test_full_disk_ends_in_74_in_the_system_s_own_words(workspace: Paths) -> None:
     """No file may grow beyond 100,000 bytes, as on a disk with that much left: snapshots take 380,000."""
-    write_params(workspace.root)
+    write_params(workspace.root, LARGE)
     whole = golden(workspace)
     train(params(), workspace)
     limited = (
@@ -70,8 +71,9 @@ def test_full_disk_ends_in_74_in_the_system_s_own_words(workspace: Paths) -> Non
 def test_disk_that_fills_up_leaves_the_old_outputs_whole(
     workspace: Paths, monkeypatch: pytest.MonkeyPatch, full: str
 ) -> None:
-    whole = golden(workspace)
-    train(params(), workspace)
+    chosen = params_of("compact")
+    train(chosen, workspace)
+    whole = tracked(workspace)
     write, calls = os.write, iter(range(1000))
 
     def fill(handle: int, content: Any) -> int:
@@ -81,17 +83,17 @@ def test_disk_that_fills_up_leaves_the_old_outputs_whole(
 
     monkeypatch.setattr(os, "write", fill)
     with pytest.raises(OSError, match="No space left"):
-        train(params(), workspace)
+        train(chosen, workspace)
     monkeypatch.undo()
     assert tracked(workspace) == whole
     assert list(workspace.root.rglob("*.tmp")) == []
-    train(params(), workspace)
+    train(chosen, workspace)
     assert tracked(workspace) == whole
 
 
 def test_out_of_memory_ends_in_74_and_names_the_batch_size(workspace: Paths) -> None:
     """The address space ends 60 MB above what the process has; a batch of 300 images needs more."""
-    write_params(workspace.root, batch_size=300)
+    write_params(workspace.root, LARGE, batch_size=300)
     limited = (
         "import resource, sys, torch, mnist_dvc.running.run as t\n"
         "import torch._dynamo\n"

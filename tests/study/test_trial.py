@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from helpers import params, params_of, raw_digits, remove_split, write_scores
+from helpers import NETWORK, PARAMETERS, params, params_of, raw_digits, remove_split, write_scores
 from ruamel.yaml import YAML
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -44,7 +44,7 @@ TRAINING = [
 SCORES = ["accuracy", "errors", "images", "accuracy_low", "accuracy_high", "nll", "brier", "ece"]
 
 
-def chosen(name: str = "compact", **changes: Any) -> Params:
+def chosen(name: str = NETWORK, **changes: Any) -> Params:
     """Params of a short training of ``name``."""
     return params_of(name, **({"epochs": 1} | changes))
 
@@ -71,47 +71,47 @@ def published(paths: Paths) -> list[Path]:
 
 def test_trial_writes_its_files_and_tells_the_result(workspace: Paths, capsys: pytest.CaptureFixture[str]) -> None:
     trial(chosen(seed=7), workspace)
-    folder = workspace.root / "trials/compact/7"
+    folder = workspace.trial(NETWORK, 7)
     assert sorted(path.name for path in folder.iterdir()) == FILES
     printed = capsys.readouterr().out
-    assert "compact, seed 7: " in printed
+    assert f"{NETWORK}, seed 7: " in printed
     assert str(folder) in printed
     assert sorted(path.name for path in workspace.root.iterdir()) == [".mnist_dvc", "data", "runs", "trials"]
-    (run,) = workspace.runs.glob("*_compact_seed7")
+    (run,) = workspace.runs.glob(f"*_{NETWORK}_seed7")
     (point,) = EventAccumulator(str(run)).Reload().Scalars("test/accuracy")
     assert point.value == pytest.approx(json.loads((folder / "metrics.json").read_text())["accuracy"])
 
 
 def test_metrics_of_a_trial_are_those_of_training_and_test(workspace: Paths) -> None:
     trial(chosen(seed=7, epochs=2), workspace)
-    metrics = loaded(workspace.trial("compact", 7) / "metrics.json")
+    metrics = loaded(workspace.trial(NETWORK, 7) / "metrics.json")
     assert list(metrics) == TRAINING + SCORES
-    assert (metrics["seed"], metrics["network"], metrics["parameters"]) == (7, "compact", 19_706)
+    assert (metrics["seed"], metrics["network"], metrics["parameters"]) == (7, NETWORK, PARAMETERS)
     assert (metrics["epochs"], metrics["images"]) == (2, 100)
 
 
 def test_scores_are_those_of_the_model_that_is_written(workspace: Paths) -> None:
     trial(chosen(epochs=3), workspace)
-    folder = workspace.trial("compact", 1)
+    folder = workspace.trial(NETWORK, 1)
     model, card = read_model(folder / "model.safetensors")
     test = Digits.on(torch.device("cpu"), Prepared.open(workspace.prepared).read("test"))
     wrong = int((logits_of(model, test, 7).argmax(dim=1) != test.labels_N).sum())
     metrics = loaded(folder / "metrics.json")
     assert metrics["errors"] == wrong
     assert metrics["accuracy"] == pytest.approx(1 - wrong / 100)
-    assert (card.network, card.data_digest) == ("compact", Prepared.open(workspace.prepared).digest)
+    assert (card.network, card.data_digest) == (NETWORK, Prepared.open(workspace.prepared).digest)
 
 
 def test_timing_says_how_long_and_on_what(workspace: Paths) -> None:
     trial(chosen(), workspace)
-    timing = loaded(workspace.trial("compact", 1) / "timing.json")
+    timing = loaded(workspace.trial(NETWORK, 1) / "timing.json")
     assert list(timing) == ["train_seconds", "threads", "machine"]
     assert list(timing["machine"]) == ["processor", "cpus", "accelerator", "system", "versions"]
     assert timing["train_seconds"] > 0
     assert timing["threads"] == 1
 
 
-@pytest.mark.parametrize(("name", "run"), [("compact-1k", trial), ("teacher", teacher)])
+@pytest.mark.parametrize(("name", "run"), [(NETWORK, trial), ("teacher", teacher)])
 def test_second_run_writes_the_same_bytes_and_another_seed_others(workspace: Paths, name: str, run: Any) -> None:
     run(chosen(name), workspace)
     first = repeatable(workspace.trial(name, 1))
@@ -124,7 +124,7 @@ def test_second_run_writes_the_same_bytes_and_another_seed_others(workspace: Pat
 def test_trial_publishes_the_very_model_that_train_does(workspace: Paths) -> None:
     trial(chosen(), workspace)
     train(chosen(), workspace)
-    assert (workspace.trial("compact", 1) / "model.safetensors").read_bytes() == workspace.model.read_bytes()
+    assert (workspace.trial(NETWORK, 1) / "model.safetensors").read_bytes() == workspace.model.read_bytes()
 
 
 def test_teacher_writes_the_same_files_without_a_figure_of_the_test(
@@ -193,8 +193,8 @@ def test_known_network_leaves_some_so_the_test_above_can_fail(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(DeviceError):
-        trial(chosen("compact-1k", device="cuda"), workspace)
-    assert stage._state(chosen("compact-1k"), workspace).is_dir()
+        trial(chosen(device="cuda"), workspace)
+    assert stage._state(chosen(), workspace).is_dir()
 
 
 def test_train_refuses_a_teacher(workspace: Paths) -> None:
@@ -229,7 +229,7 @@ def test_no_other_command_takes_a_teacher_for_a_model(workspace: Paths, command:
     assert not workspace.onnx.exists()
     assert read_model(workspace.model, TEACHERS)[1].network == "teacher"  # the file itself is whole
     workspace.model.write_bytes(own)
-    write_scores(workspace, 19_706)
+    write_scores(workspace, PARAMETERS)
     run(own)
 
 
@@ -239,12 +239,12 @@ def test_no_other_command_takes_a_teacher_for_a_model(workspace: Paths, command:
 def test_trials_of_other_seeds_networks_and_kinds_run_side_by_side(workspace: Paths) -> None:
     with exclusive(stage._state(chosen(seed=1), workspace), "mnist-dvc study trial"):
         trial(chosen(seed=2), workspace)
-        trial(chosen("compact-1k", seed=1), workspace)
+        trial(chosen("sprint", seed=1), workspace)
         teacher(chosen("teacher", seed=1), workspace)
     assert len(list(workspace.root.glob("trials/*/*/model.safetensors"))) == 3
 
 
-@pytest.mark.parametrize(("name", "run"), [("compact", trial), ("teacher", teacher)])
+@pytest.mark.parametrize(("name", "run"), [(NETWORK, trial), ("teacher", teacher)])
 def test_same_trial_is_refused_while_it_runs(workspace: Paths, name: str, run: Any) -> None:
     with (
         exclusive(stage._state(chosen(name), workspace), "mnist-dvc study"),
@@ -268,7 +268,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     monkeypatch.setattr(Training, "_train_on", train_and_signal)
 
 
-@pytest.mark.parametrize(("name", "run"), [("compact", trial), ("teacher", teacher)])
+@pytest.mark.parametrize(("name", "run"), [(NETWORK, trial), ("teacher", teacher)])
 def test_stopped_trial_goes_on_to_the_same_bytes(
     workspace: Paths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, run: Any
 ) -> None:
@@ -290,7 +290,7 @@ def test_stopped_trial_goes_on_to_the_same_bytes(
 
 
 def test_name_taken_by_a_folder_is_met_before_the_training(workspace: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
-    (workspace.trial("compact", 1) / "metrics.json" / "inside").mkdir(parents=True)
+    (workspace.trial(NETWORK, 1) / "metrics.json" / "inside").mkdir(parents=True)
     monkeypatch.setattr(Training, "events", lambda _: pytest.fail("it trained"))
     with pytest.raises(IsADirectoryError):
         trial(chosen(), workspace)
@@ -303,7 +303,7 @@ def test_absent_device_is_refused(workspace: Paths, monkeypatch: pytest.MonkeyPa
     assert published(workspace) == []
 
 
-@pytest.mark.parametrize(("name", "run"), [("compact", trial), ("teacher", teacher)])
+@pytest.mark.parametrize(("name", "run"), [(NETWORK, trial), ("teacher", teacher)])
 def test_disk_that_is_full_at_the_end_does_not_cost_the_training(
     workspace: Paths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, run: Any
 ) -> None:
@@ -343,19 +343,19 @@ trial(load_params(Paths().root / "params.yaml"), Paths())
 def test_trial_killed_while_publishing_keeps_its_snapshots(
     workspace: Paths, capsys: pytest.CaptureFixture[str], target: str
 ) -> None:
-    folder = workspace.trial("compact-1k", 1)
-    trial(chosen("compact-1k"), workspace)
+    folder = workspace.trial(NETWORK, 1)
+    trial(chosen(), workspace)
     whole = repeatable(folder)
     for path in published(workspace):
         path.unlink()
     with (workspace.root / "params.yaml").open("w", encoding="utf-8") as file:
-        YAML(typ="safe", pure=True).dump(chosen("compact-1k").model_dump(), file)
+        YAML(typ="safe", pure=True).dump(chosen().model_dump(), file)
     result = subprocess.run([sys.executable, "-c", KILLED_AT, target], cwd=workspace.root, check=False)
     assert result.returncode == -signal.SIGKILL
     assert not (folder / target).exists()
     assert list(workspace.state.rglob("*.snapshot"))
     capsys.readouterr()
-    trial(chosen("compact-1k"), workspace)
+    trial(chosen(), workspace)
     assert "Going on after step 7 of 7" in capsys.readouterr().out
     assert repeatable(folder) == whole
     assert list(workspace.state.rglob("*.snapshot")) == []

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import augment_params
+from helpers import NETWORK, augment_params
 from jobs import (
     TRAIN,
     VALIDATION,
@@ -89,7 +89,7 @@ def test_global_random_state_neither_decides_nor_changes() -> None:
     torch.manual_seed(2)
     assert same(weights(finish(job())), weights(first))
     torch.manual_seed(1)
-    build(ModelParams(name="compact", dropout=0.0), torch.Generator())  # construction itself draws, then overwrites
+    build(ModelParams(name=NETWORK, dropout=0.0), torch.Generator())  # construction itself draws, then overwrites
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
