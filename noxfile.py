@@ -226,7 +226,7 @@ def run_bench(session: nox.Session, *options: str) -> None:
 
 @session(tags=CHECK)
 def tests(session: nox.Session) -> None:
-    """Unit, property, command-line and architecture tests: 8 minutes; arguments go to pytest, --cov for coverage."""
+    """Unit, property, command-line and architecture tests: 7 minutes; arguments go to pytest, --cov for coverage."""
     install(session, "test")
     run_tests(session)
 
@@ -240,7 +240,7 @@ def architecture(session: nox.Session) -> None:
 
 @session(tags=CHECK)
 def pipeline(session: nox.Session) -> None:
-    """DVC from the outside: repro, experiments, queue, diffs, plots, in temporary copies: 5 minutes."""
+    """DVC from the outside: repro, experiments, queue, diffs, plots, in temporary copies: 3 minutes."""
     install(session, "test")
     session.run("pytest", "tests/dvc", "-m", "pipeline", *WORKERS, *session.posargs)
 
@@ -264,7 +264,7 @@ def faults(session: nox.Session) -> None:
 
 @session(default=False, tags=CHECK)
 def surroundings(session: nox.Session) -> None:
-    """The tests in a poor locale, without asserts, under an odd path, in a read-only tree: 5 minutes."""
+    """The tests in a poor locale, without asserts, under an odd path, in a read-only tree: 4 minutes."""
     install(session, "test")
     session.run("pytest", "tests/test_surroundings.py", "-m", "surroundings", *session.posargs)
 
@@ -278,7 +278,7 @@ def reproduce(session: nox.Session) -> None:
 
 @session(default=False)
 def minimums(session: nox.Session) -> None:
-    """The tests at the lowest versions that pyproject.toml allows: needs uv, 9 minutes."""
+    """The tests at the lowest versions that pyproject.toml allows: needs uv, 8 minutes."""
     need_uv(session)
     # Without CONSTRAINTS: to hold what comes along to its newest version would lift what brings it.
     install(session, "test", options=("--resolution=lowest-direct", "--upgrade"))

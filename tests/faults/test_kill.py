@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers import params, posix, raw_digits
+from helpers import params_of, posix, raw_digits
 from killing import TRAIN, Report, Zygote, kill_until_done, tracked
 from ruamel.yaml import YAML
 
@@ -31,9 +31,9 @@ KILLED = int(os.environ.get("MNIST_DVC_KILLED", "20"))
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Paths:
-    """A workspace before its training: 28 steps in 4 epochs, about half a second."""
+    """A workspace before its training: 28 steps in 4 epochs, about half a second, and files of several blocks."""
     paths = Paths(tmp_path_factory.mktemp("template"))
-    raw, chosen = raw_digits(), params(epochs=4)
+    raw, chosen = raw_digits(), params_of("compact", epochs=4)
     parts = split(raw, validation=chosen.data.validation, seed=chosen.data.seed)
     write_prepared(paths.prepared, raw, parts, validation=chosen.data.validation, seed=chosen.data.seed)
     with (paths.root / "params.yaml").open("w", encoding="utf-8") as file:
