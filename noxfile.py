@@ -278,7 +278,7 @@ def reproduce(session: nox.Session) -> None:
 
 @session(default=False)
 def minimums(session: nox.Session) -> None:
-    """The tests at the lowest versions that pyproject.toml allows: needs uv, 8 minutes."""
+    """The tests at the lowest versions that pyproject.toml allows: needs uv, 9 minutes."""
     need_uv(session)
     # Without CONSTRAINTS: to hold what comes along to its newest version would lift what brings it.
     install(session, "test", options=("--resolution=lowest-direct", "--upgrade"))

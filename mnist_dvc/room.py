@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
-__all__ = ["has_room", "refuse_little_room", "spare_openblas", "try_torch_first"]
+__all__ = ["has_room", "load_openblas", "refuse_little_room", "spare_openblas", "taken", "try_torch_first"]
 
 ROOM = 384 * 2**20
 """Bytes of address space that the smallest command takes; torch takes ten times that."""
 SPARE = 64 * 2**20
 """Bytes of address space that must be left over by torch: in its last 50 MB some of its libraries crash."""
 LONG = 300
-"""Seconds after which torch is not loading but asking for memory; on a slow disk it takes a minute."""
+"""Seconds after which torch is not loading but asking for memory, on the slowest disk."""
 STATM = "/proc/self/statm"
 """Where Linux tells of the pages that a process has (``man proc_pid_statm``)."""
 
@@ -88,6 +88,7 @@ def taken() -> int:
 
 _TRIAL = """
 import mmap, sys
+sys.path[:] = sys.argv[2:]
 from mnist_dvc import room
 from mnist_dvc.memory import is_out_of_memory
 try:
@@ -97,7 +98,8 @@ try:
 except Exception as error:
     sys.exit(is_out_of_memory(error))
 """
-"""With as little room as its parent has, and a margin less. Any other error is the parent's to meet."""
+"""With as little room as its parent has, and a margin less; it runs nothing of the working folder that its parent would
+not. An error that is none of memory is the parent's to meet."""
 
 
 class _TorchTried:
@@ -145,7 +147,7 @@ def load_openblas() -> None:
 
 
 def _try_torch(limit: int) -> None:
-    command = [sys.executable, "-c", _TRIAL, str(taken())]
+    command = [sys.executable, "-P", "-c", _TRIAL, str(taken()), *sys.path]
     quiet = subprocess.DEVNULL
     try:
         fits = subprocess.run(  # noqa: S603  (this file's words)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 posix = pytest.mark.skipif(os.name == "nt", reason="signals, forks and full devices are POSIX")
 ROOT = Path(__file__).resolve().parents[1]
 NETWORK = "compact-1k"
-"""What the tests train, where any network will do: of the shape of `compact`, and a third of its time."""
+"""What the tests train, where any network will do: of the shape of `compact`, with fewer channels."""
 PARAMETERS = 886
 """Those of it."""
 FIXTURES = ROOT / "tests/fixtures"

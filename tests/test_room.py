@@ -75,10 +75,13 @@ cli.main()
 def limited(
     folder: Path, megabytes: int, *words: str, sabotage: str = "", path: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command with so much address space, and with the packages in ``path`` before any other."""
+    """Run a command with so much address space, as the console script: what is in ``folder`` is no package to it.
+
+    What is in ``path`` comes before any other.
+    """
     before = ["" if path is None else str(path), os.environ.get("PYTHONPATH", "")]
     return subprocess.run(
-        [sys.executable, "-c", LIMITED.format(sabotage=sabotage), str(megabytes), *words],
+        [sys.executable, "-P", "-c", LIMITED.format(sabotage=sabotage), str(megabytes), *words],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, before))},
         capture_output=True,
@@ -148,7 +151,7 @@ def broken_torch(folder: Path, way: str) -> Path:
 @linux
 @pytest.mark.parametrize("end", ENDS)
 def test_however_torch_ends_for_want_of_room_it_is_one_line_and_74(tmp_path: Path, end: str) -> None:
-    """Of a torch that ends so, whatever the room; the last is what it ends in without the trial, as the twin says."""
+    """Stand-ins that end so whatever the room; what each would end in without the trial, the twin says."""
     path = broken_torch(tmp_path, ENDS[end][0])
     result = limited(tmp_path, 560, *TORCH, path=path)
     assert (result.returncode, result.stdout, result.stderr) == (74, "", TOLD)
@@ -178,6 +181,22 @@ def test_error_that_is_none_of_memory_is_left_to_the_process_itself(tmp_path: Pa
     result = limited(tmp_path, 560, *TORCH, path=path)
     assert "libcudart.so: cannot open shared object file" in result.stderr
     assert "out of memory" not in result.stderr
+
+
+@linux
+def test_nothing_of_the_working_folder_is_run_for_it(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("open('run', 'w')")
+    assert limited(tmp_path, 560, *TORCH).stderr == TOLD
+    assert not (tmp_path / "run").exists()
+
+
+@linux
+def test_working_folder_that_is_searched_would_be(tmp_path: Path) -> None:
+    """The twin: a trial that looks where ``python -c`` does."""
+    (tmp_path / "torch.py").write_text("open('run', 'w')")
+    sabotage = "from mnist_dvc import room; room._TRIAL = room._TRIAL.replace('sys.argv[2:]', '[\"\", *sys.argv[2:]]')"
+    limited(tmp_path, 560, *TORCH, sabotage=sabotage)
+    assert (tmp_path / "run").exists()
 
 
 @linux

@@ -21,6 +21,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import traceback
 from pathlib import Path
 from typing import NoReturn
 
@@ -165,8 +166,15 @@ def _become(
     given = environment.get("PYTHONPATH", "").split(os.pathsep)
     sys.path[:1] = [*path, *filter(None, given)]  # this file's folder stood first
     sys.argv = ["mnist-dvc", *words]
-    runpy.run_module("mnist_dvc", run_name="__main__", alter_sys=True)
-    os._exit(0)
+    code = 1
+    try:
+        runpy.run_module("mnist_dvc", run_name="__main__", alter_sys=True)
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else 1
+    except BaseException:  # noqa: BLE001  (as the interpreter does)
+        traceback.print_exc()
+    sys.stdout.flush()
+    os._exit(code)  # taking the libraries apart in a copy may never end
 
 
 if __name__ == "__main__":

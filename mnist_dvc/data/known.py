@@ -54,8 +54,8 @@ _MEMBERS = tuple(
 )
 _QMNIST_COLUMNS = 8
 _INT = 0x0C
-_ARCHIVE_DAMAGE = (ValueError, LookupError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
-"""What zipfile raises: NotImplementedError is its word for a compression that it does not know."""
+_ARCHIVE_DAMAGE = (ValueError, LookupError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What zipfile raises; a compression that it does not know is one of its ``RuntimeError``."""
 
 
 def is_there(root: Path, name: str) -> bool:
