@@ -115,13 +115,24 @@ class AugmentParams(_Section):
     """Standard deviation, in pixels, of the control points of a smooth displacement."""
 
 
+class HardParams(_Section):
+    """Which images an epoch takes once some are easy: those of the largest newest losses, and others at random."""
+
+    share: Annotated[float, Field(gt=0.0, le=1.0)]
+    """The hardest so much of the images; at 1 every epoch takes them all."""
+    random: Annotated[float, Field(ge=0.0, le=1.0)]
+    """So much of the images beside them, drawn anew for each epoch."""
+    plain_epochs: Annotated[int, Field(ge=1, le=10_000)]
+    """Epochs at the beginning that take all images."""
+
+
 class TrainParams(_Section):
     """The training recipe and the machine it runs on."""
 
     seed: Seed
     """Of the initial weights, the order of the images, the augmentation and the dropout."""
     epochs: Annotated[int, Field(ge=1, le=10_000)]
-    """Passes over the training images."""
+    """Passes over the training images, or over those that train.hard takes."""
     batch_size: Annotated[int, Field(ge=2, le=10_000)]
     """Images per step; an incomplete last batch is left out."""
     learning_rate: Annotated[float, Field(gt=0.0, le=10.0)]
@@ -148,6 +159,8 @@ class TrainParams(_Section):
     """Of the forward pass in training; auto takes bfloat16 where the processor computes in it."""
     threads: Annotated[int, Field(ge=1, le=1024)]
     """CPU threads; the result is the same to the last bit only for the same number."""
+    hard: HardParams
+    """Learning from what is still hard."""
     augment: AugmentParams
     """Distortions of the training images."""
 

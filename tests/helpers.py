@@ -23,7 +23,16 @@ from mnist_dvc.data.prepared import DIGITS, write_prepared
 from mnist_dvc.data.sources import IdxFile
 from mnist_dvc.data.splits import RawDigits, split
 from mnist_dvc.files import SUMS, sha256
-from mnist_dvc.params import AugmentParams, DataParams, EvaluateParams, ExportParams, ModelParams, Params, TrainParams
+from mnist_dvc.params import (
+    AugmentParams,
+    DataParams,
+    EvaluateParams,
+    ExportParams,
+    HardParams,
+    ModelParams,
+    Params,
+    TrainParams,
+)
 from mnist_dvc.paths import Paths
 from mnist_dvc.records import Result, record_bytes
 from mnist_dvc.running.evaluated import result_sums
@@ -126,6 +135,7 @@ def params(**train: Any) -> Params:
         "device": "cpu",
         "precision": "float32",
         "threads": 1,
+        "hard": hard_params(),
         "augment": augment_params(rotation=5.0, shift=1.0),
     }
     return Params(
@@ -150,6 +160,11 @@ def write_params(folder: Path, sections: dict[str, dict[str, Any]] | None = None
         values[name] |= changes
     with (folder / "params.yaml").open("w", encoding="utf-8") as file:
         YAML(typ="safe", pure=True).dump(values, file)
+
+
+def hard_params(*, share: float = 1.0, random: float = 0.0, plain_epochs: int = 1) -> HardParams:
+    """Every epoch takes all images, but for what is given."""
+    return HardParams(share=share, random=random, plain_epochs=plain_epochs)
 
 
 def augment_params(**changes: float) -> AugmentParams:

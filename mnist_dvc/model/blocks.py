@@ -72,9 +72,11 @@ class MaximumAndMean(nn.Module):
 
 
 class DepthwiseSeparable(nn.Module):
-    """Depthwise 3x3 and pointwise 1x1 convolution, each with BatchNorm and ReLU; residual where the widths agree.
+    """Depthwise 3x3 and pointwise 1x1 convolution, each with BatchNorm, then ReLU; residual where the widths agree.
 
-    Source: Howard et al., MobileNets, https://arxiv.org/abs/1704.04861, section 3.1.
+    Source: Howard et al., MobileNets, https://arxiv.org/abs/1704.04861, section 3.1, but without their ReLU between the
+    two, as in Chollet, Xception, https://arxiv.org/abs/1610.02357, section 4.7: it throws away half of what so few
+    channels can carry.
     """
 
     def __init__(self, c_in: int, c_out: int, *, residual: bool = False) -> None:
@@ -86,7 +88,7 @@ class DepthwiseSeparable(nn.Module):
         super().__init__()
         if residual and c_in != c_out:
             raise ValueError(f"DepthwiseSeparable: residual needs equal widths, got {c_in} and {c_out}")
-        self.depthwise = nn.Sequential(*conv_bn(c_in, c_in, groups=c_in), nn.ReLU(inplace=True))
+        self.depthwise = nn.Sequential(*conv_bn(c_in, c_in, groups=c_in))
         self.pointwise = nn.Sequential(*conv_bn(c_in, c_out, kernel=1))
         self.residual = residual
 

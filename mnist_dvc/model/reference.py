@@ -8,19 +8,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from torch import Tensor, nn
+from torch import nn
 
-from mnist_dvc.model.blocks import DepthwiseSeparable, Dropout, SqueezeExcitation, conv_bn, spatial_mean
+from mnist_dvc.model.blocks import DepthwiseSeparable, Dropout, SqueezeExcitation, conv_bn
 
 __all__ = ["ReferenceNet"]
-
-
-class GlobalMean(nn.Module):
-    """Mean over the pixels."""
-
-    def forward(self, x_NCHW: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C, 1, 1)."""
-        return spatial_mean(x_NCHW)[:, :, None, None]
 
 
 def _transition(c_in: int, c_middle: int, c_out: int, *, halve: bool) -> nn.Sequential:
@@ -58,7 +50,7 @@ class ReferenceNet(nn.Sequential):
                 convblock6=DepthwiseSeparable(36, 40),
                 convblock7=DepthwiseSeparable(40, 48),
                 convblock8=nn.Sequential(
-                    GlobalMean(), Dropout(dropout), nn.Conv2d(48, 10, 1, bias=False), nn.Flatten()
+                    nn.AdaptiveMaxPool2d(1), Dropout(dropout), nn.Conv2d(48, 10, 1, bias=False), nn.Flatten()
                 ),
             )
         )

@@ -34,7 +34,7 @@ def measured(events: Iterable[Event], training: Training, job: Job) -> Iterator[
         match event:
             case Stepped(step=step) if step % every == 0:
                 after = _totals(training)
-                loss, _, gradient_norm = (after - before).tolist()
+                loss, gradient_norm = (after - before).tolist()
                 rate = learning_rate(step - 1, job.steps, job.params)
                 yield Measured(step=step, loss=loss, lr=rate, gradient_norm=gradient_norm)
                 before = after
@@ -45,5 +45,5 @@ def measured(events: Iterable[Event], training: Training, job: Job) -> Iterator[
 
 
 def _totals(training: Training) -> Tensor:
-    """Loss, right answers and gradient norm, summed over the steps of this epoch so far."""
+    """Loss and gradient norm, summed over the steps of this epoch so far."""
     return training.capture().tensors["totals"]

@@ -12,6 +12,7 @@ from mnist_dvc.model.tensorfile import first_difference
 from mnist_dvc.model.weights import kind_of
 from mnist_dvc.randomness import generator
 from mnist_dvc.training.optim import learning_rate
+from mnist_dvc.training.selection import UNSEEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -77,6 +78,7 @@ def refuse_impossible(state: TrainingState, job: Job, fresh: Mapping[str, Tensor
 def _impossible(state: TrainingState, job: Job) -> Problems:
     yield from _of_history(state, job)
     yield from _of_totals(state, job)
+    yield from _of_losses(state, job)
     yield from _of_values(state)
     for name in STREAMS:
         yield from _of_generator(name, state.tensors[name], job)
@@ -84,13 +86,13 @@ def _impossible(state: TrainingState, job: Job) -> Problems:
 
 def _of_history(state: TrainingState, job: Job) -> Problems:
     """Rows of the epochs 1, 2, ..., validated as the job says, at the rate of the last step of each."""
-    epochs, each = len(state.history), job.steps_per_epoch
+    epochs, schedule = len(state.history), job.schedule
     if epochs > job.params.epochs:
         yield "history", f"{epochs} epochs", f"at most {job.params.epochs}"
         return
-    last = min((epochs + 1) * each, job.steps)
-    if not epochs * each <= state.step <= last:
-        yield "step", state.step, f"one of {epochs * each} to {last}, after {epochs} epochs"
+    first, last = schedule.bounds(epochs)
+    if not first <= state.step <= last:
+        yield "step", state.step, f"one of {first} to {last}, after {epochs} epochs"
     for number, row in enumerate(state.history, start=1):
         place = f"history, row {number}"
         if row.epoch != number:
@@ -98,23 +100,35 @@ def _of_history(state: TrainingState, job: Job) -> Problems:
         validated = (row.val_loss is not None, row.val_accuracy is not None)
         if validated != (job.validation is not None,) * 2:
             yield f"{place}, validation", validated, "both, or none where no image is held out"
-        rate = learning_rate(number * each - 1, job.steps, job.params)
+        rate = learning_rate(schedule.steps_before(number) - 1, job.steps, job.params)
         if not math.isclose(row.lr, rate, rel_tol=1e-9, abs_tol=1e-30):
             yield f"{place}, lr", row.lr, f"{rate}, of the epoch's last step"
 
 
 def _of_totals(state: TrainingState, job: Job) -> Problems:
     """Sums over the steps of the epoch that is under way."""
-    steps = state.step - len(state.history) * job.steps_per_epoch
-    loss, correct, norm = state.tensors["totals"].tolist()
-    images = steps * job.params.batch_size
-    if steps == 0 and (loss, correct, norm) != (0.0, 0.0, 0.0):
-        yield "totals", (loss, correct, norm), "0, before the first step of an epoch"
+    steps = state.step - job.schedule.steps_before(len(state.history))
+    loss, norm = state.tensors["totals"].tolist()
+    if steps == 0 and (loss, norm) != (0.0, 0.0):
+        yield "totals", (loss, norm), "0, before the first step of an epoch"
     for name, value in (("loss", loss), ("gradient norm", norm)):
         if value < 0.0:
             yield f"totals, {name}", value, "0 or more"
-    if not 0.0 <= correct <= images or correct != int(correct):
-        yield "totals, correct", correct, f"a count of {images} images"
+
+
+def _of_losses(state: TrainingState, job: Job) -> Problems:
+    """Of images that were seen, by now or before the epoch that is under way."""
+    begun = job.schedule.steps_before(len(state.history))
+    for name, steps in (("losses/before", begun), ("losses/newest", state.step)):
+        losses_N = state.tensors[name]
+        unseen_N = losses_N == UNSEEN
+        if bool(((losses_N < 0.0) & ~unseen_N).any()):
+            yield f"tensor {name}", float(losses_N[~unseen_N].min()), f"0 or more, or {UNSEEN:g} of images not seen"
+        seen, most = int((~unseen_N).sum()), steps * job.params.batch_size
+        if seen > most or (steps and not seen):
+            yield f"tensor {name}", f"{seen} images seen", f"at most {most}, and some after the first step"
+    if bool((state.tensors["right"] & (state.tensors["losses/newest"] == UNSEEN)).any()):
+        yield "tensor right", "an image that was not seen", "those that were"
 
 
 def _of_values(state: TrainingState) -> Problems:
@@ -124,15 +138,11 @@ def _of_values(state: TrainingState) -> Problems:
         yield f"tensor {too_large}", f"more than {LARGEST:g}", "smaller numbers"
     for name, tensor in tensors.items():
         what, smallest = f"tensor {name}", float(tensor.min()) if tensor.numel() else 0.0
-        if name.startswith("adamw/step/") and float(tensor) != min(state.step, _EXACT):
+        if name == "adamw/step" and float(tensor) != min(state.step, _EXACT):
             yield what, float(tensor), f"{state.step}, as steps are done"
         never_negative = name.startswith("adamw/exp_avg_sq/") or name.endswith("running_var")
         if smallest < 0.0 and (never_negative or not tensor.is_floating_point()):
             yield what, smallest, "0 or more"
-        followed = tensors.get(f"model/{name.removeprefix('average/')}")
-        counts = name.startswith("average/") and not tensor.is_floating_point()
-        if counts and followed is not None and not torch.equal(tensor, followed):
-            yield what, "another count than the model's", "the same"
 
 
 def _too_large(tensors: Mapping[str, Tensor]) -> str | None:

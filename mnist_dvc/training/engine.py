@@ -19,7 +19,9 @@ from mnist_dvc.model.blocks import set_dropout_generator
 from mnist_dvc.model.weights import kind_of
 from mnist_dvc.randomness import generator
 from mnist_dvc.training.events import EpochEnded, EpochRow, Event, Finished, Started, Stepped
+from mnist_dvc.training.flat import Flat, leave
 from mnist_dvc.training.optim import AdamW, Average, learning_rate
+from mnist_dvc.training.selection import Newest, Schedule
 from mnist_dvc.training.snapshot import TrainingState
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ __all__ = ["Job", "Training"]
 
 VALIDATION_BATCH = 250
 """Images per forward pass without gradients; larger ones fall out of the processor's cache."""
+STATISTICS = 1_000
+"""Training images, evenly spaced, that the statistics of BatchNorm are estimated from; 10,000 do no better."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +58,7 @@ class Job:
     teaching: Teaching | None = None
 
     def __post_init__(self) -> None:
-        if self.steps_per_epoch == 0:
+        if self.params.batch_size > len(self.digits):
             expected = f"at most {len(self.digits)}, the number of training images"
             raise ParamsError("params", [f"train.batch_size: got {self.params.batch_size}, expected {expected}"])
         if self.teaching is None and self.params.distillation:
@@ -72,14 +76,14 @@ class Job:
         return self.digits.labels_N.device
 
     @property
-    def steps_per_epoch(self) -> int:
-        """Whole batches in the training images."""
-        return len(self.digits) // self.params.batch_size
+    def schedule(self) -> Schedule:
+        """How many steps each epoch takes."""
+        return Schedule(len(self.digits), self.params)
 
     @property
     def steps(self) -> int:
         """Steps of the whole training."""
-        return self.steps_per_epoch * self.params.epochs
+        return self.schedule.steps
 
 
 @dataclass(slots=True)
@@ -87,12 +91,11 @@ class _Totals:
     """Sums over the steps of an epoch, on the device, so that no step waits for a number to arrive from there."""
 
     loss: Tensor
-    correct: Tensor
     gradient_norm: Tensor
 
     @classmethod
     def zero(cls, device: torch.device) -> _Totals:
-        return cls(*torch.zeros(3, device=device).unbind())
+        return cls(*torch.zeros(2, device=device).unbind())
 
     def are_finite(self) -> bool:
         """Whether no loss and no gradient of the epoch was infinite or no number; waits for the device."""
@@ -107,15 +110,16 @@ class Training:
         params = job.params
         self._job = job
         job.model.to(memory_format=torch.channels_last)
+        self._schedule, self._steps = job.schedule, job.steps
         self._average = Average(job.model, params.ema_decay)
-        self._adamw = AdamW(job.model, params)
+        self._flat = Flat.of(job.model)
+        self._adamw = AdamW(job.model, self._flat, params)
         self._order = generator(params.seed, "order", job.device)
         self._distortion = generator(params.seed, "distortion", job.device)
         self._dropout = generator(params.seed, "dropout", job.device)
-        # Order and distortions of an epoch are drawn at its start: kept is what they were drawn from.
-        self._order_before_epoch = self._order.get_state()
-        self._distortion_before_epoch = self._distortion.get_state()
+        self._newest = Newest.none(len(job.digits), job.device)
         self._totals = _Totals.zero(job.device)
+        self._keep_what_an_epoch_begins_with()
         self._history: list[EpochRow] = []
         self._step = 0
 
@@ -140,7 +144,10 @@ class Training:
             "order": self._order_before_epoch,
             "distortion": self._distortion_before_epoch,
             "dropout": self._dropout.get_state(),
-            "totals": torch.stack((self._totals.loss, self._totals.correct, self._totals.gradient_norm)),
+            "losses/before": self._losses_before_epoch,
+            "losses/newest": self._newest.losses_N,
+            "right": self._newest.right_N,
+            "totals": torch.stack((self._totals.loss, self._totals.gradient_norm)),
         }
         tensors |= {f"model/{name}": tensor for name, tensor in self._job.model.state_dict().items()}
         tensors |= {f"average/{name}": tensor for name, tensor in self._average.model.state_dict().items()}
@@ -160,6 +167,9 @@ class Training:
         self._distortion.set_state(tensors["distortion"])
         self._distortion_before_epoch = tensors["distortion"]
         self._dropout.set_state(tensors["dropout"])
+        self._losses_before_epoch = tensors["losses/before"].to(self._job.device)
+        self._newest.losses_N.copy_(tensors["losses/newest"])
+        self._newest.right_N.copy_(tensors["right"])
         self._totals = _Totals(*tensors["totals"].to(self._job.device).unbind())
         self._job.model.load_state_dict(_under("model", tensors))
         self._average.model.load_state_dict(_under("average", tensors))
@@ -167,7 +177,7 @@ class Training:
         self._history = list(state.history)
         self._step = state.step
         if state.step:  # the rate of the step before is part of the optimiser's published state
-            self._adamw.rate = learning_rate(state.step - 1, self._job.steps, self._job.params)
+            self._adamw.rate = learning_rate(state.step - 1, self._steps, self._job.params)
 
     def _refuse_unfit(self, state: TrainingState) -> None:
         expected = {name: kind_of(tensor) for name, tensor in self.capture().tensors.items()}
@@ -178,11 +188,8 @@ class Training:
                     "snapshot", f"tensor {name}", got=got.get(name, "none"), expected=expected.get(name, "none")
                 )
         epochs = len(state.history)
-        if (
-            not epochs * self._job.steps_per_epoch
-            <= state.step
-            <= min((epochs + 1) * self._job.steps_per_epoch, self._job.steps)
-        ):
+        first, last = self._schedule.bounds(epochs)
+        if not first <= state.step <= last:
             raise ArtifactError("snapshot", "step", got=state.step, expected=f"one of epoch {epochs + 1}")
 
     def events(self) -> Iterator[Event]:
@@ -206,75 +213,101 @@ class Training:
         while len(self._history) < job.params.epochs:
             yield from self._epoch()
         set_dropout_generator(job.model, None)
+        model = self._published()
+        for trained in (job.model, model):
+            leave(trained)
         yield Finished(
-            model=self._average.model.eval(),
+            model=model,
             raw_model_state=job.model.state_dict(),
             optimizer_state=self._adamw.state_dict(),
             history=tuple(self._history),
         )
 
     def _epoch(self) -> Iterator[Event]:
-        """What is left of one pass over the training images in a fresh order, and its row."""
-        job, size = self._job, self._job.params.batch_size
+        """What is left of an epoch, in a fresh order of the images that it takes, and its row."""
+        job, epoch = self._job, len(self._history)
         began, images = time.perf_counter(), 0
         job.model.train()
-        order_N = torch.randperm(len(job.digits), generator=self._order, device=job.device)
-        distortions, view = self._lesson()
-        while self._step < (len(self._history) + 1) * job.steps_per_epoch:
-            start = (self._step - len(self._history) * job.steps_per_epoch) * size
-            self._train_on(order_N[start : start + size], distortions, view)
-            images += size
+        taken_M = self._schedule.choose(epoch, self._losses_before_epoch, self._order)
+        distortions, view = self._lesson(taken_M)
+        start, end = self._schedule.steps_before(epoch), self._schedule.steps_before(epoch + 1)
+        while self._step < end:
+            batch = slice(
+                (self._step - start) * job.params.batch_size, (self._step - start + 1) * job.params.batch_size
+            )
+            self._train_on(taken_M[batch], None if distortions is None else distortions[batch], view)
+            images += job.params.batch_size
             yield Stepped(step=self._step)
         self.refuse_divergence()
         seconds = time.perf_counter() - began
-        row, gradient_norm = self._row(), float(self._totals.gradient_norm) / job.steps_per_epoch
+        row, gradient_norm = self._row(), float(self._totals.gradient_norm) / (end - start)
         self._history.append(row)
         self._totals = _Totals.zero(job.device)
-        self._order_before_epoch = self._order.get_state()
-        self._distortion_before_epoch = self._distortion.get_state()
+        self._keep_what_an_epoch_begins_with()
         yield EpochEnded(row=row, images_per_second=images / seconds, gradient_norm=gradient_norm)
 
-    def _lesson(self) -> tuple[Distortions | None, int | None]:
-        """What this epoch does to all its images, and the view of them that the teachers answered, if it has one."""
+    def _keep_what_an_epoch_begins_with(self) -> None:
+        """Its images and distortions are drawn at its start: within it, a snapshot has what they were drawn from."""
+        self._order_before_epoch = self._order.get_state()
+        self._distortion_before_epoch = self._distortion.get_state()
+        self._losses_before_epoch = self._newest.losses_N.clone()
+
+    def _lesson(self, taken_M: Tensor) -> tuple[Distortions | None, int | None]:
+        """What this epoch does to the images at ``taken_M``, and the view that the teachers answered, if it has one."""
         job, epoch = self._job, len(self._history)
         if epoch >= job.params.epochs - job.params.clean_epochs:
             return None, None
         if job.teaching is None:
-            return Distortions.draw(len(job.digits), job.params.augment, self._distortion), None
+            return Distortions.draw(len(taken_M), job.params.augment, self._distortion), None
         view = job.teaching.view_of_epoch(epoch, job.params.seed)
-        return job.teaching.distortions(view, job.device), view
+        distortions = job.teaching.distortions(view, job.device)
+        return None if distortions is None else distortions[taken_M], view
 
     def _train_on(self, index_N: Tensor, distortions: Distortions | None, view: int | None) -> None:
         """One batch: distort, predict, step, average."""
         job, params = self._job, self._job.params
         images_N1HW, labels_N = job.digits.batch(index_N)
         if distortions is not None:
-            images_N1HW = distort(images_N1HW, distortions[index_N])
+            images_N1HW = distort(images_N1HW, distortions)
         with torch.autocast(job.device.type, dtype=torch.bfloat16, enabled=job.precision == "bfloat16"):
             logits_NK = job.model(normalise(images_N1HW))
         logits_NK = logits_NK.float()
-        loss = self._loss(logits_NK, labels_N, index_N, view)
+        losses_N = self._losses(logits_NK, labels_N, index_N, view)
+        loss = losses_N.mean()
         self._adamw.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(job.model.parameters(), params.gradient_clip)
+        self._newest.note(index_N, losses_N.detach(), logits_NK.detach().argmax(dim=1) == labels_N)
         self._totals.loss += loss.detach()
-        self._totals.correct += (logits_NK.detach().argmax(dim=1) == labels_N).sum()
-        self._totals.gradient_norm += norm
+        self._totals.gradient_norm += self._adamw.clip(params.gradient_clip)
         if job.device.type == "cpu":  # elsewhere a look at the sums would make every step wait; see refuse_divergence
             self.refuse_divergence()
-        self._adamw.rate = learning_rate(self._step, job.steps, params)
+        self._adamw.rate = learning_rate(self._step, self._steps, params)
         self._adamw.step()
-        self._average.update(job.model, self._step)
+        self._average.update(self._flat, self._step)
         self._step += 1
 
-    def _loss(self, logits_NK: Tensor, labels_N: Tensor, index_N: Tensor, view: int | None) -> Tensor:
-        """Cross-entropy against the labels, mixed with that against the teachers' answers where there are any."""
+    def _losses(self, logits_NK: Tensor, labels_N: Tensor, index_N: Tensor, view: int | None) -> Tensor:
+        """(N,) cross-entropy against the labels, mixed with the divergence from the teachers' answers where they are.
+
+        Divergence is cross-entropy less the entropy of the answer, which no student can remove: of the same gradient,
+        and an image that the teachers are in doubt about is not hard for it.
+        """
         params, teaching = self._job.params, self._job.teaching
-        loss = F.cross_entropy(logits_NK, labels_N, label_smoothing=params.label_smoothing)
+        losses_N = F.cross_entropy(logits_NK, labels_N, label_smoothing=params.label_smoothing, reduction="none")
         if teaching is None or view is None:
-            return loss
+            return losses_N
         answers_NK = teaching.answers(view, index_N)
-        return torch.lerp(loss, F.cross_entropy(logits_NK, answers_NK), params.distillation)
+        divergences_N = F.kl_div(logits_NK.log_softmax(dim=1), answers_NK, reduction="none").sum(dim=1)
+        return torch.lerp(losses_N, divergences_N.clamp(min=0.0), params.distillation)
+
+    def _published(self) -> nn.Module:
+        """The average so far, with statistics of its own: of undistorted training images, in float32."""
+        digits = self._job.digits
+        count = min(STATISTICS, len(digits))
+        index_N = torch.arange(count, device=self._job.device) * (len(digits) // count)
+        batches = (normalise(digits.batch(part)[0]) for part in index_N.chunk(-(-count // VALIDATION_BATCH)))
+        self._average.estimate_statistics(batches)
+        return self._average.model
 
     def refuse_divergence(self) -> None:
         """End here if a loss or a gradient of this epoch was not finite.
@@ -286,31 +319,32 @@ class Training:
             DivergedError: one was.
         """
         if not self._totals.are_finite():
-            rate = learning_rate(self._step, self._job.steps, self._job.params)
+            rate = learning_rate(self._step, self._steps, self._job.params)
             raise DivergedError(
-                f"training diverged: step {self._step + 1} of {self._job.steps}: got a loss or gradient that is "
+                f"training diverged: step {self._step + 1} of {self._steps}: got a loss or gradient that is "
                 f"infinite or no number at learning rate {rate:.3g}, expected finite numbers; try a smaller "
                 "train.learning_rate"
             )
 
     def _row(self) -> EpochRow:
-        """The figures of the epoch that the totals were summed over."""
-        job, totals = self._job, self._totals
+        """The figures after an epoch."""
+        job = self._job
+        train_loss, train_accuracy = self._newest.means()
         val_loss, val_accuracy = (None, None)
         if job.validation is not None:
-            val_loss, val_accuracy = _validate(self._average.model, job.validation)
+            val_loss, val_accuracy = _validate(self._published(), job.validation)
             if not math.isfinite(val_loss):
                 raise DivergedError(
-                    f"training diverged: step {self._step} of {job.steps}: got validation loss {val_loss}, expected a "
-                    "finite number; try a smaller train.learning_rate"
+                    f"training diverged: step {self._step} of {self._steps}: got validation loss {val_loss}, "
+                    "expected a finite number; try a smaller train.learning_rate"
                 )
         return EpochRow(
             epoch=len(self._history) + 1,
-            train_loss=float(totals.loss) / job.steps_per_epoch,
+            train_loss=train_loss,
             val_loss=val_loss,
-            train_accuracy=float(totals.correct) / (job.steps_per_epoch * job.params.batch_size),
+            train_accuracy=train_accuracy,
             val_accuracy=val_accuracy,
-            lr=learning_rate(self._step - 1, job.steps, job.params),
+            lr=learning_rate(self._step - 1, self._steps, job.params),
         )
 
 

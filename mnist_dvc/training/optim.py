@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 from torch.optim.adamw import adamw
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from mnist_dvc.training.flat import Flat
 
-    from torch import Tensor, nn
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from torch import Tensor
 
     from mnist_dvc.params import TrainParams
 
@@ -36,6 +38,8 @@ _TORCH_DEFAULTS: dict[str, Any] = {
 START_DIVISOR = 10.0
 END_DIVISOR = 10_000.0
 EMA_WARMUP = 10
+CLIP_EPSILON = 1e-6
+"""Added to a norm before it divides, as in ``torch.nn.utils.clip_grad_norm_``."""
 
 
 class AdamW:
@@ -43,53 +47,64 @@ class AdamW:
 
     Biases and BatchNorm, the tensors of one axis, are left alone: pulling a scale towards 0 is no regulariser. The
     steps are those of ``torch.optim.AdamW``, taken through its functional form: an object of that class imports the
-    compiler, which costs a second and 150 MB.
+    compiler, which costs a second and 150 MB. Parameters, gradients and moments are each one flat tensor.
     """
 
-    def __init__(self, model: nn.Module, params: TrainParams) -> None:
-        """For the trainable parameters of ``model``, which stay where they are."""
-        named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-        self._groups = (
-            _Group.of([item for item in named if item[1].ndim > 1], params.weight_decay),
-            _Group.of([item for item in named if item[1].ndim <= 1], 0.0),
-        )
+    def __init__(self, model: nn.Module, flat: Flat, params: TrainParams) -> None:
+        """For the parameters of ``model``, which live in ``flat``; their gradients become views of one tensor, too."""
+        named = dict(model.named_parameters())
+        decayed = flat.end_of([name for name, parameter in named.items() if parameter.ndim > 1])
+        end = flat.end_of(list(named))
+        self._named = named
+        self._weight_decay = params.weight_decay
+        self._parts = [part for part in (slice(0, decayed), slice(decayed, end)) if part.stop > part.start]
+        self._decays = [params.weight_decay if part.start < decayed else 0.0 for part in self._parts]
+        self._parameters = flat.whole[:end]
+        self.gradient, self._mean, self._square = (torch.zeros_like(self._parameters) for _ in range(3))
+        self._step = torch.zeros((), device=flat.whole.device)
+        self._means, self._squares = flat.views_of(self._mean), flat.views_of(self._square)
+        for name, gradient in flat.views_of(self.gradient).items():
+            named[name].grad = gradient
         self.rate = params.learning_rate
+
+    def zero_grad(self) -> None:
+        """Forget the gradients, which a backward pass adds to."""
+        self.gradient.zero_()
+
+    @torch.no_grad()
+    def clip(self, largest: float) -> Tensor:
+        """Scale the gradient down to the L2 norm ``largest`` if it is longer, and return the norm that it had."""
+        norm: Tensor = torch.linalg.vector_norm(self.gradient)
+        self.gradient.mul_((largest / (norm + CLIP_EPSILON)).clamp_(max=1.0))
+        return norm
 
     @torch.no_grad()
     def step(self) -> None:
         """Move every parameter against its gradient at the rate ``rate``."""
-        for group in self._groups:
+        counts = [self._step] + [self._step.clone() for _ in self._parts[1:]]
+        for part, count, weight_decay in zip(self._parts, counts, self._decays, strict=True):
             adamw(
-                list(group.parameters),
-                [parameter.grad for parameter in group.parameters if parameter.grad is not None],
-                group.moments["exp_avg"],
-                group.moments["exp_avg_sq"],
+                [self._parameters[part]],
+                [self.gradient[part]],
+                [self._mean[part]],
+                [self._square[part]],
                 [],
-                group.moments["step"],
+                [count],
                 fused=True,
                 amsgrad=False,
                 beta1=BETAS[0],
                 beta2=BETAS[1],
                 lr=self.rate,
-                weight_decay=group.weight_decay,
+                weight_decay=weight_decay,
                 eps=EPSILON,
                 maximize=False,
             )
 
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
-        for group in self._groups:
-            for parameter in group.parameters:
-                parameter.grad = None
-
     def moments(self) -> dict[str, Tensor]:
-        """What the steps so far have left, as ``moment/parameter`` names; the tensors change with the next step."""
-        return {
-            f"{key}/{name}": tensors[i]
-            for group in self._groups
-            for i, name in enumerate(group.names)
-            for key, tensors in group.moments.items()
-        }
+        """What the steps so far have left, by names; the tensors change with the next step."""
+        moments = {"step": self._step}
+        moments |= {f"exp_avg/{name}": tensor for name, tensor in self._means.items()}
+        return moments | {f"exp_avg_sq/{name}": tensor for name, tensor in self._squares.items()}
 
     def restore(self, moments: Mapping[str, Tensor]) -> None:
         """Put back what :meth:`moments` gave for an equal model."""
@@ -97,35 +112,21 @@ class AdamW:
             tensor.copy_(moments[name])
 
     def state_dict(self) -> dict[str, Any]:
-        """The state as ``torch.optim.AdamW`` has it and takes it."""
+        """A copy of the state as ``torch.optim.AdamW`` has it and takes it, for the two groups of parameters."""
+        decayed = [name for name, parameter in self._named.items() if parameter.ndim > 1]
+        others = [name for name in self._named if name not in decayed]
         state: dict[int, dict[str, Tensor]] = {}
         groups = []
-        for group in self._groups:
-            numbers = range(len(state), len(state) + len(group.names))
-            state |= {n: {key: tensors[i] for key, tensors in group.moments.items()} for i, n in enumerate(numbers)}
-            told = {"lr": self.rate, "weight_decay": group.weight_decay, "params": list(numbers)}
+        for names, weight_decay in ((decayed, self._weight_decay), (others, 0.0)):
+            numbers = range(len(state), len(state) + len(names))
+            state |= {number: self._state_of(name) for number, name in zip(numbers, names, strict=True)}
+            told = {"lr": self.rate, "weight_decay": weight_decay, "params": list(numbers)}
             groups.append(_TORCH_DEFAULTS | told)
         return {"state": state, "param_groups": groups}
 
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """Parameters of one weight decay, and their moments in the same order and memory layout."""
-
-    names: tuple[str, ...]
-    parameters: tuple[nn.Parameter, ...]
-    weight_decay: float
-    moments: dict[str, list[Tensor]]
-
-    @classmethod
-    def of(cls, named: list[tuple[str, nn.Parameter]], weight_decay: float) -> _Group:
-        parameters = tuple(parameter for _, parameter in named)
-        moments = {
-            "step": [torch.zeros((), device=parameter.device) for parameter in parameters],
-            "exp_avg": [torch.zeros_like(parameter.detach()) for parameter in parameters],
-            "exp_avg_sq": [torch.zeros_like(parameter.detach()) for parameter in parameters],
-        }
-        return cls(tuple(name for name, _ in named), parameters, weight_decay, moments)
+    def _state_of(self, name: str) -> dict[str, Tensor]:
+        held = {"step": self._step, "exp_avg": self._means[name], "exp_avg_sq": self._squares[name]}
+        return {key: tensor.clone() for key, tensor in held.items()}
 
 
 def learning_rate(step: int, steps: int, params: TrainParams) -> float:
@@ -154,29 +155,38 @@ def _cosine(start: float, end: float, fraction: float) -> float:
 
 
 class Average:
-    """A running average of a model's weights and BatchNorm statistics, updated after every step.
+    """A running average of a model's parameters, updated after every step.
 
     The decay rises as (1 + t) / (10 + t) up to ``decay``, so that the random first weights are soon forgotten; the
     same warm-up as in TensorFlow's ``ExponentialMovingAverage``. ``torch.optim.swa_utils.AveragedModel`` does the same
     and asks the device for its count at every step, which a GPU has to be stopped for.
+
+    The statistics of BatchNorm are not averaged: those of a step belong to weights that have moved on since, and a
+    network of many layers that has just begun to learn gives chance answers with them. They are estimated whenever
+    the average is asked for, from images, as Izmailov et al. do (https://arxiv.org/abs/1803.05407, section 3.2).
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         """``decay`` is per step, in [0, 1); the average starts as a copy of ``model``."""
-        self.model = copy.deepcopy(model).requires_grad_(requires_grad=False)
+        self.model = copy.deepcopy(model).requires_grad_(requires_grad=False).eval()
+        flat = Flat.of(self.model)
+        self._parameters = flat.whole[: flat.end_of([name for name, _ in model.named_parameters()])]
         self._decay = decay
-        self._floats = [i for i, tensor in enumerate(_state_of(model)) if tensor.is_floating_point()]
-        self._counts = [i for i, tensor in enumerate(_state_of(model)) if not tensor.is_floating_point()]
 
     @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
-        """Move towards ``model`` after step ``step`` (0 is the first, which the average takes as it is)."""
-        averages, current = _state_of(self.model), _state_of(model)
+    def update(self, flat: Flat, step: int) -> None:
+        """Move towards a model that lives in ``flat`` after step ``step``; 0, the first, is taken as it is."""
         weight = 1.0 if step == 0 else 1.0 - min(self._decay, (1.0 + step) / (EMA_WARMUP + step))
-        torch._foreach_lerp_([averages[i] for i in self._floats], [current[i] for i in self._floats], weight)
-        if self._counts:  # BatchNorm's batches, in networks that have it
-            torch._foreach_copy_([averages[i] for i in self._counts], [current[i] for i in self._counts])
+        self._parameters.lerp_(flat.whole[: len(self._parameters)], weight)
 
-
-def _state_of(model: nn.Module) -> list[Tensor]:
-    return [*model.parameters(), *model.buffers()]
+    @torch.no_grad()
+    def estimate_statistics(self, batches: Iterable[Tensor]) -> None:
+        """Set the statistics of every BatchNorm to the mean of what it sees of ``batches`` of network input."""
+        norms = [module for module in self.model.modules() if isinstance(module, nn.BatchNorm2d)]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # PyTorch's name for the mean of all batches
+            norm.train()
+        for images_N1HW in batches if norms else ():
+            self.model(images_N1HW)
+        self.model.eval()

@@ -12,7 +12,6 @@ import pytest
 import torch
 from comparing import as_stages_compute, rounded, seconds_of, synchronise, threads
 from helpers import raw_digits
-from torch import nn
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 from trainings import FAST, network, noise, steps_of, training_of
@@ -22,6 +21,7 @@ from mnist_dvc.data.digits import Digits, normalise
 from mnist_dvc.data.prepared import Prepared, write_prepared
 from mnist_dvc.data.splits import split
 from mnist_dvc.runtime import choose_precision
+from mnist_dvc.training.flat import Flat
 from mnist_dvc.training.optim import AdamW, Average
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def step_parts(device: torch.device) -> dict[str, float]:
     train = FAST.train
     model = network(FAST.model.name).to(device).to(memory_format=torch.channels_last).train()
     digits, generator = Digits.on(device, noise(IMAGES // 10)), torch.Generator(device).manual_seed(0)
-    adamw, average = AdamW(model, train), Average(model, train.ema_decay)
+    average, flat = Average(model, train.ema_decay), Flat.of(model)
+    adamw = AdamW(model, flat, train)
     bfloat16 = choose_precision(train.precision, device) == "bfloat16"
     seconds: dict[str, list[float]] = defaultdict(list)
 
@@ -66,9 +67,9 @@ def step_parts(device: torch.device) -> dict[str, float]:
         adamw.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         clock.append(now())
-        nn.utils.clip_grad_norm_(model.parameters(), train.gradient_clip)
+        adamw.clip(train.gradient_clip)
         adamw.step()
-        average.update(model, step)
+        average.update(flat, step)
         clock.append(now())
         for part, begin, end in zip(("input", "forward", "backward", "update"), clock, clock[1:], strict=False):
             seconds[part].append(end - begin)

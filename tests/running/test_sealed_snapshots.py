@@ -65,7 +65,7 @@ def snapshots(paths: Paths) -> list[Path]:
 LARGE = torch.tensor([1e30]).numpy().tobytes()
 HOSTILE: dict[str, tuple[Change, str]] = {
     "generator of zeros": (filled("order", b"\0"), "generator order: got no state of a generator, expected one"),
-    "sums of 1e30": (filled("totals", LARGE), "totals, correct: got 1.0000000150474662e+30, expected a count of"),
+    "sums of 1e30": (filled("totals", LARGE), "tensor totals: got more than 1e+20, expected smaller numbers"),
     "step of another epoch": (told(step=77), "step: got 77, expected one of "),
     "NaN history": (told(history=[{"epoch": 1, "train_loss": float("nan")}]), "content: got damage (history.0."),
 }

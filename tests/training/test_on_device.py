@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from devices import TRAIN, Course, course_on, outcome, stopped_after, training_on
-from helpers import augment_params, params
+from helpers import augment_params, hard_params, params
 from torch.nn import functional as F
 
 from mnist_dvc.augment import Distortions, distort
@@ -136,6 +136,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
     "float32": LIVELY,
     "bfloat16": LIVELY | {"precision": "bfloat16"},
     "reference": LIVELY | {"name": "reference"},
+    "hard": LIVELY | {"epochs": 4, "hard": hard_params(share=0.25, random=0.25)},
     "taught": LIVELY | {"teaching": taught(LIVELY["augment"]), "distillation": 0.7},
 }
 
@@ -156,7 +157,7 @@ def test_training_goes_on_from_a_snapshot_to_the_same_bits(
     assert outcome(run) == uninterrupted(kind, device)
 
 
-@pytest.mark.parametrize("part", ["order", "distortion", "dropout", "totals", "model/", "average/", "adamw/"])
+@pytest.mark.parametrize("part", ["order", "distortion", "dropout", "right", "model/", "average/", "adamw/"])
 def test_going_on_without_a_part_of_the_snapshot_gives_other_bits(device: torch.device, part: str) -> None:
     """The twin of the test above."""
     run, state = training_on(device, **LIVELY), stopped_after(8, training_on(device, **LIVELY))
