@@ -59,6 +59,11 @@ def repeatable(folder: Path) -> list[bytes]:
     return [(folder / name).read_bytes() for name in ("model.safetensors", "metrics.json")]
 
 
+def state_of(paths: Paths, name: str = NETWORK, seed: int = 1) -> Path:
+    """Where the lock and the snapshots of a trial are."""
+    return paths.state / "trials" / name / str(seed)
+
+
 def published(paths: Paths) -> list[Path]:
     """Every file that looks like a result."""
     return [
@@ -194,7 +199,7 @@ def test_known_network_leaves_some_so_the_test_above_can_fail(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(DeviceError):
         trial(chosen(device="cuda"), workspace)
-    assert stage._state(chosen(), workspace).is_dir()
+    assert state_of(workspace).is_dir()
 
 
 def test_train_refuses_a_teacher(workspace: Paths) -> None:
@@ -237,7 +242,7 @@ def test_no_other_command_takes_a_teacher_for_a_model(workspace: Paths, command:
 
 
 def test_trials_of_other_seeds_networks_and_kinds_run_side_by_side(workspace: Paths) -> None:
-    with exclusive(stage._state(chosen(seed=1), workspace), "mnist-dvc study trial"):
+    with exclusive(state_of(workspace), "mnist-dvc study trial"):
         trial(chosen(seed=2), workspace)
         trial(chosen("sprint", seed=1), workspace)
         teacher(chosen("teacher", seed=1), workspace)
@@ -247,7 +252,7 @@ def test_trials_of_other_seeds_networks_and_kinds_run_side_by_side(workspace: Pa
 @pytest.mark.parametrize(("name", "run"), [(NETWORK, trial), ("teacher", teacher)])
 def test_same_trial_is_refused_while_it_runs(workspace: Paths, name: str, run: Any) -> None:
     with (
-        exclusive(stage._state(chosen(name), workspace), "mnist-dvc study"),
+        exclusive(state_of(workspace, name), "mnist-dvc study"),
         pytest.raises(BusyError, match=f"trials/{name}/1/lock: got a workspace that process {os.getpid()}"),
     ):
         run(chosen(name), workspace)
