@@ -27,7 +27,7 @@ resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv.pop(1)),) * 2)
 from mnist_dvc import cli
 cli.main()
 """
-AROUND = range(-120, 121, 24)
+AROUND = range(-120, 121, 12)
 """Megabytes below and above what torch takes. Without the trial some of the lower ones end in signals."""
 
 
