@@ -30,12 +30,12 @@ BACKWARD = """
 import ctypes
 import json
 import sys
+from pathlib import Path
 
 import torch
 
-from helpers import params
 from mnist_dvc.model import build
-from mnist_dvc.params import ModelParams
+from mnist_dvc.params import ModelParams, load_params
 from mnist_dvc.runtime import set_up
 from mnist_dvc.training.optim import AdamW
 
@@ -60,14 +60,15 @@ def step(network, kind, seen):
     loss.backward()
     parameters = list(model.parameters())
     found = torch.cat([parameter.grad.flatten() for parameter in parameters]).double()
-    AdamW(model, params().train).step()
+    AdamW(model, PARAMS.train).step()
     return found
 
 
+PARAMS = load_params(Path(sys.argv[3]))
 threads, said, seen = int(sys.argv[2]), [], []
 granted = set_up(threads, said.append) if sys.argv[1] == "ours" else torch.set_num_threads(threads)
 print(json.dumps([granted, said, torch.get_num_threads(), *granted_now()]), flush=True)
-for network in sys.argv[3:]:
+for network in sys.argv[4:]:
     # oneDNN does not compute in float64, and torch's own kernels look at how many threads have come.
     true = step(network, torch.float64, [])
     errors = [float((step(network, torch.float32, seen) - true).norm() / true.norm()) for _ in range(2)]
@@ -136,7 +137,7 @@ class Told(NamedTuple):
 
 
 def process(setting: str, threads: int, *networks: str, variables: Mapping[str, str], seconds: int = LONG) -> Told:
-    words = (sys.executable, "-c", BACKWARD, setting, str(threads), *networks)
+    words = (sys.executable, "-c", BACKWARD, setting, str(threads), str(ROOT / "params.yaml"), *networks)
     first, *steps = until_killed(*words, seconds=seconds, variables=variables)
     return Told(*[*json.loads(first), [tuple(json.loads(step)) for step in steps]])
 
