@@ -232,7 +232,7 @@ def run_bench(session: nox.Session, *options: str) -> None:
 
 @session(tags=CHECK)
 def tests(session: nox.Session) -> None:
-    """Unit, property, command-line and architecture tests: 7 minutes; arguments go to pytest, --cov for coverage."""
+    """Unit, property, command-line and architecture tests: 6 minutes; arguments go to pytest, --cov for coverage."""
     install(session, "test")
     run_tests(session)
 
@@ -262,7 +262,7 @@ def browser(session: nox.Session) -> None:
 
 @session(default=False, tags=CHECK)
 def faults(session: nox.Session) -> None:
-    """Kills, orphans, damaged and hostile files, fuzzed parsers: 6 minutes."""
+    """Kills, orphans, damaged and hostile files, fuzzed parsers: 5 minutes."""
     install(session, "test")
     options = ("--durations=10", "-rP", "--show-capture=stdout")
     session.run("pytest", *marked("faults"), "-m", "faults", *WORKERS, *options, *session.posargs)
@@ -270,7 +270,7 @@ def faults(session: nox.Session) -> None:
 
 @session(default=False, tags=CHECK)
 def surroundings(session: nox.Session) -> None:
-    """The tests in a poor locale, without asserts, under an odd path, in a read-only tree: 4 minutes."""
+    """The tests in a poor locale, without asserts, under an odd path, in a read-only tree: 2 minutes."""
     install(session, "test")
     session.run("pytest", "tests/test_surroundings.py", "-m", "surroundings", *session.posargs)
 
