@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,8 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from helpers import NETWORK, PARAMETERS, params, params_of, raw_digits, remove_split, write_scores
-from ruamel.yaml import YAML
+from helpers import (
+    NETWORK,
+    PARAMETERS,
+    params,
+    params_of,
+    posix,
+    prepared_workspace,
+    raw_digits,
+    remove_split,
+    write_params,
+    write_scores,
+)
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mnist_dvc.data.digits import Digits
@@ -328,39 +339,54 @@ def test_disk_that_is_full_at_the_end_does_not_cost_the_training(
 
 KILLED_AT = """
 import os, signal, sys
+from pathlib import Path
 from mnist_dvc.params import load_params
 from mnist_dvc.paths import Paths
 from mnist_dvc.study.trial import trial
 
-replace, target = os.replace, sys.argv[1]
+replace = os.replace
 
 def killed(temporary, path):
     if path.name == target:
         os.kill(os.getpid(), signal.SIGKILL)
     replace(temporary, path)
 
-os.replace = killed
-trial(load_params(Paths().root / "params.yaml"), Paths())
+for folder in sys.argv[1:]:
+    target, child = Path(folder).name, os.fork()
+    if child == 0:
+        os.chdir(folder)
+        os.replace = killed
+        trial(load_params(Path("params.yaml")), Paths())
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
+"""Trials in folders that are called as the file at which each is killed, forked from one that imports all once."""
 
 
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Paths]:
+    """The workspaces of those."""
+    places = {name: prepared_workspace(tmp_path_factory.mktemp("killed") / name) for name in FILES}
+    for paths in places.values():
+        write_params(paths.root, epochs=1)
+    words = [sys.executable, "-c", KILLED_AT, *(str(paths.root) for paths in places.values())]
+    told = subprocess.check_output(words, text=True)
+    assert re.findall(r"^-?\d+$", told, re.MULTILINE) == [str(-signal.SIGKILL)] * len(FILES)
+    return places
+
+
+@posix
 @pytest.mark.parametrize("target", FILES)
 def test_trial_killed_while_publishing_keeps_its_snapshots(
-    workspace: Paths, capsys: pytest.CaptureFixture[str], target: str
+    workspace: Paths, killed: dict[str, Paths], capsys: pytest.CaptureFixture[str], target: str
 ) -> None:
-    folder = workspace.trial(NETWORK, 1)
     trial(chosen(), workspace)
-    whole = repeatable(folder)
-    for path in published(workspace):
-        path.unlink()
-    with (workspace.root / "params.yaml").open("w", encoding="utf-8") as file:
-        YAML(typ="safe", pure=True).dump(chosen().model_dump(), file)
-    result = subprocess.run([sys.executable, "-c", KILLED_AT, target], cwd=workspace.root, check=False)
-    assert result.returncode == -signal.SIGKILL
+    paths = killed[target]
+    folder = paths.trial(NETWORK, 1)
     assert not (folder / target).exists()
-    assert list(workspace.state.rglob("*.snapshot"))
+    assert list(paths.state.rglob("*.snapshot"))
     capsys.readouterr()
-    trial(chosen(), workspace)
+    trial(chosen(), paths)
     assert "Going on after step 7 of 7" in capsys.readouterr().out
-    assert repeatable(folder) == whole
-    assert list(workspace.state.rglob("*.snapshot")) == []
+    assert repeatable(folder) == repeatable(workspace.trial(NETWORK, 1))
+    assert list(paths.state.rglob("*.snapshot")) == []
