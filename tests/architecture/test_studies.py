@@ -166,5 +166,5 @@ def test_protocol_tells_the_earlier_readings_as_they_were() -> None:
     assert f"came to {record} over its five seeds" in told
     assert f"(before: {others[0]}, {others[1]}, and {others[2]} for `compact`)" in told
     record, *others = (means[study, "2", network] for study, network in networks)
-    closed = f"{record} for `record`, {others[0]} for `default`, {others[1]} for `fast`, {others[2]} for the `compact` of"
+    closed = f"{record} for `record`, {others[0]} for `default`, {others[1]} for `fast`, {others[2]} for the `compact`"
     assert closed in told
