@@ -7,9 +7,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from deciding import deciding, listed
 from helpers import ROOT
 from ruamel.yaml import YAML
-from test_studies import deciding, listed
 
 from mnist_dvc.model import NETWORKS
 from mnist_dvc.params import load_params
