@@ -277,6 +277,26 @@ def teacher(*, seed: SeedOption, changes: SetOption, params: ParamsOption = DEFA
 
 
 @of_studies()
+def candidate(
+    *,
+    question: Annotated[str, typer.Option(metavar="NAME", help="What is to be chosen.")],
+    recipe: Annotated[str, typer.Option(metavar="NAME", help="What this candidate is called.")],
+    seed: SeedOption,
+    changes: SetOption,
+    params: ParamsOption = DEFAULT_PARAMS,
+) -> None:
+    """Train one candidate for a recipe, score it on the images held out, write candidates/QUESTION/RECIPE/SEED/."""
+    from mnist_dvc.study.records import check_file_name
+
+    check_file_name("--question", question)
+    check_file_name("--recipe", recipe)
+    with loaded_params(params, changes, seed) as loaded:
+        from mnist_dvc.study.trial import candidate as run
+
+        run(loaded, Paths(), question=question, recipe=recipe)
+
+
+@of_studies()
 def teach(
     *,
     teachers: Annotated[

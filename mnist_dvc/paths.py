@@ -27,6 +27,10 @@ class Paths:
         """What teachers say of the training images, where a study has asked them."""
         return self.root / "data/teaching.safetensors"
 
+    def candidate(self, question: str, recipe: str, seed: int) -> Path:
+        """The folder of what a candidate for a recipe came to, in a study that compares some."""
+        return self.root / "candidates" / question / recipe / str(seed)
+
     def trial(self, network: str, seed: int) -> Path:
         """Folder of what the training of ``network`` with ``seed`` came to in a study."""
         return self.root / "trials" / network / str(seed)

@@ -3,10 +3,11 @@ from __future__ import annotations
 import signal
 import socket
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+import warm
 from devices import take, told
 from helpers import prepared_workspace
 from hypothesis import settings
@@ -16,7 +17,6 @@ from mnist_dvc.runtime import set_up
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-    from typing import Any
 
     from mnist_dvc.paths import Paths
 
@@ -32,6 +32,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     take(config.getoption("device"))
+    if given := getattr(config, "workerinput", {}).get("warm"):
+        warm.share(given)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell each worker of pytest-xdist which server of warm processes is theirs."""
+    if warm.HERE:
+        node.workerinput["warm"] = str(warm.own_folder())
 
 
 def pytest_report_header(config: pytest.Config) -> str:

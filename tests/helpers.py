@@ -35,7 +35,6 @@ from mnist_dvc.params import (
 )
 from mnist_dvc.paths import Paths
 from mnist_dvc.records import Result, record_bytes
-from mnist_dvc.running.evaluated import result_sums
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -174,6 +173,9 @@ def augment_params(**changes: float) -> AugmentParams:
 
 def write_scores(paths: Paths, parameters: int, dataset: str = "mnist") -> None:
     """Metrics as ``evaluate`` writes them, of the published model with so many ``parameters``."""
+    # With it comes scikit-learn: two seconds, which children that need no scores of this file would spend, too.
+    from mnist_dvc.running.evaluated import result_sums  # noqa: PLC0415
+
     told = {"dataset": dataset} | SCORES | {"parameters": parameters}
     paths.test_metrics.parent.mkdir(parents=True, exist_ok=True)
     content = record_bytes(Result, told)

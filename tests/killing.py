@@ -29,13 +29,14 @@ MOST_KILLS = 200
 class Zygote:
     """Forks processes of our command that cost no import; a context manager."""
 
-    def __init__(self, sabotage: str = "nothing") -> None:
+    def __init__(self) -> None:
         process = subprocess.Popen(
-            [sys.executable, str(ZYGOTE), sabotage], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+            [sys.executable, str(ZYGOTE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
         )
         if process.stdin is None or process.stdout is None:
             raise RuntimeError("no pipes")
         self._process, self._questions, self._answers = process, process.stdin, process.stdout
+        self.sabotage = "nothing"
 
     def __enter__(self) -> Self:
         return self
@@ -47,7 +48,7 @@ class Zygote:
 
     def start(self, folder: Path, *arguments: str) -> int:
         """Start a process and return its number."""
-        self._questions.write((json.dumps([str(folder), list(arguments)]) + "\n").encode())
+        self._questions.write((json.dumps([str(folder), self.sabotage, list(arguments)]) + "\n").encode())
         return self._answer()
 
     def wait(self, seconds: float | None = None) -> int | None:

@@ -153,7 +153,7 @@ SEVEN = [(30, 25), (90, 25), (55, 100)]
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """A copy of the repository with pictures under the names that the pages use."""
-    made = Repository(tmp_path_factory.mktemp("blocks") / "mnist_dvc")
+    made = Repository(tmp_path_factory.mktemp("blocks") / "mnist_dvc", warm=True)
     picture = Image.new("L", (120, 120), 255)
     ImageDraw.Draw(picture).line(SEVEN, fill=0, width=10, joint="curve")
     (made.folder / "mine").mkdir()

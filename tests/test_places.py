@@ -47,7 +47,7 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path, kind: str) -> None:
         read_regular(tmp_path / "file", 100, ArtifactError, "a file")
 
 
-PRODUCTS = ["--help", "--version", "train --help", "study --help", "study trial -h", "summary --model compact --json"]
+PRODUCTS = ["--help", "--version", "train --help", "study --help", "study trial -h"]
 
 
 @linux

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -28,12 +30,14 @@ BACKWARD = """
 import ctypes
 import json
 import sys
+from pathlib import Path
 
 import torch
 
 from mnist_dvc.model import build
-from mnist_dvc.params import ModelParams
+from mnist_dvc.params import ModelParams, load_params
 from mnist_dvc.runtime import set_up
+from mnist_dvc.training.optim import AdamW
 
 IMAGES = 64
 OPENMP = ctypes.CDLL(None)
@@ -56,14 +60,15 @@ def step(network, kind, seen):
     loss.backward()
     parameters = list(model.parameters())
     found = torch.cat([parameter.grad.flatten() for parameter in parameters]).double()
-    torch.optim.SGD(parameters, lr=0.1).step()
+    AdamW(model, PARAMS.train).step()
     return found
 
 
+PARAMS = load_params(Path(sys.argv[3]))
 threads, said, seen = int(sys.argv[2]), [], []
 granted = set_up(threads, said.append) if sys.argv[1] == "ours" else torch.set_num_threads(threads)
 print(json.dumps([granted, said, torch.get_num_threads(), *granted_now()]), flush=True)
-for network in sys.argv[3:]:
+for network in sys.argv[4:]:
     # oneDNN does not compute in float64, and torch's own kernels look at how many threads have come.
     true = step(network, torch.float64, [])
     errors = [float((step(network, torch.float32, seen) - true).norm() / true.norm()) for _ in range(2)]
@@ -84,20 +89,38 @@ print(provenance(threads, torch.device("cpu"), "float32").get("environment", "")
 """
 
 
-def child(code: str, *arguments: str, seconds: int, variables: Mapping[str, str]) -> list[str]:
-    """The lines that ``code`` prints under no other variables of this kind than these, until it is killed."""
+def environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """No other variables of this kind than these."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ATEN", "GOMP", "MKL", "O"))}
-    try:
-        return subprocess.run(
-            [sys.executable, "-c", code, *arguments],
-            env=kept | {"PYTHONPATH": str(ROOT / "tests")} | dict(variables),
-            check=True,
-            stdout=subprocess.PIPE,
-            text=True,
-            timeout=seconds,
-        ).stdout.splitlines()
-    except subprocess.TimeoutExpired as killed:
-        return (killed.stdout or b"").decode().splitlines()
+    return kept | {"PYTHONPATH": str(ROOT / "tests")} | dict(variables)
+
+
+def child(code: str, *arguments: str, variables: Mapping[str, str]) -> list[str]:
+    """The lines that ``code`` prints."""
+    words = [sys.executable, "-c", code, *arguments]
+    return subprocess.check_output(words, env=environment(variables), text=True, timeout=LONG).splitlines()
+
+
+LONG = 240
+"""Seconds for what must come to an end."""
+STUCK = 10
+"""Seconds after which what has taken no step never will; with all its threads a step takes a fraction of one."""
+
+
+def until_killed(*words: str, seconds: int, variables: Mapping[str, str]) -> list[str]:
+    """The lines that are printed until so long after the first: what comes before that is the import of torch."""
+    with subprocess.Popen(words, env=environment(variables), stdout=subprocess.PIPE, text=True) as process:
+        if process.stdout is None:
+            raise RuntimeError("no pipe")
+        lines: list[str] = []
+        for limit, read in ((LONG, process.stdout.readline), (seconds, process.stdout.read)):
+            timer = threading.Timer(limit, process.kill)
+            timer.start()
+            lines += read().splitlines()
+            timer.cancel()
+    if process.returncode not in (0, -signal.SIGKILL):
+        raise RuntimeError(f"exit {process.returncode}")
+    return lines
 
 
 class Told(NamedTuple):
@@ -113,8 +136,9 @@ class Told(NamedTuple):
     """For each network that came to an end: whether its gradients are right; the last two as in its backward pass."""
 
 
-def process(setting: str, threads: int, *networks: str, variables: Mapping[str, str], seconds: int = 240) -> Told:
-    first, *steps = child(BACKWARD, setting, str(threads), *networks, seconds=seconds, variables=variables)
+def process(setting: str, threads: int, *networks: str, variables: Mapping[str, str], seconds: int = LONG) -> Told:
+    words = (sys.executable, "-c", BACKWARD, setting, str(threads), str(ROOT / "params.yaml"), *networks)
+    first, *steps = until_killed(*words, seconds=seconds, variables=variables)
     return Told(*[*json.loads(first), [tuple(json.loads(step)) for step in steps]])
 
 
@@ -169,14 +193,14 @@ print(*((half != 0).sum().item() for half in (denormal + denormal).view(torch.in
 @ONE_CPU
 def test_every_thread_flushes_denormals() -> None:
     """The twin within: threads that OpenMP has started before the switch keep theirs, and with them other last bits."""
-    assert child(DENORMALS, "ours", seconds=60, variables={}) == ["0 0"]
-    assert child(DENORMALS, "plain", seconds=60, variables={}) == ["0 500000"]
+    assert child(DENORMALS, "ours", variables={}) == ["0 0"]
+    assert child(DENORMALS, "plain", variables={}) == ["0 500000"]
 
 
 @ONE_CPU
 def test_the_test_of_gradients_can_fail() -> None:
     """Where torch is merely told a number, gradients are sums over what no thread has written, or never there."""
-    told = process("plain", 2, "compact", variables={"OMP_THREAD_LIMIT": "1"}, seconds=60)
+    told = process("plain", 2, "compact", variables={"OMP_THREAD_LIMIT": "1"}, seconds=STUCK)
     assert (told.believed, told.counted) == (2, 1)
     assert not any(right for right, _, _ in told.steps)
 
@@ -190,7 +214,7 @@ def test_the_test_of_dynamic_threads_can_fail() -> None:
 @pytest.mark.faults
 @pytest.mark.parametrize("variables", [{"OMP_THREAD_LIMIT": "1"}, {"OMP_DYNAMIC": "true"}], ids=" ".join)
 def test_the_test_of_an_end_can_fail(variables: dict[str, str]) -> None:
-    told = process("plain", CPUS + 1, "reference", variables=variables, seconds=15)
+    told = process("plain", CPUS + 1, "reference", variables=variables, seconds=STUCK)
     assert told.counted < told.believed
     assert not any(right for right, _, _ in told.steps)
 
@@ -198,7 +222,7 @@ def test_the_test_of_an_end_can_fail(variables: dict[str, str]) -> None:
 @pytest.fixture(scope="module")
 def plain() -> str:
     """The weights of a training under none of the variables."""
-    weights, environment = child(TRAINING, seconds=240, variables={})
+    weights, environment = child(TRAINING, variables={})
     assert not environment
     return weights
 
@@ -209,7 +233,7 @@ def plain() -> str:
     [("ATEN_CPU_CAPABILITY", "default"), ("ONEDNN_MAX_CPU_ISA", "SSE41"), ("MKL_CBWR", "COMPATIBLE")],
 )
 def test_variables_that_are_recorded_decide_bits(plain: str, name: str, value: str) -> None:
-    weights, environment = child(TRAINING, seconds=240, variables={name: value})
+    weights, environment = child(TRAINING, variables={name: value})
     assert environment == f"{name}={value}"
     if weights == plain:
         pytest.skip("this machine computes the same")
@@ -220,6 +244,6 @@ def test_variables_that_are_left_out_decide_none(plain: str) -> None:
     """OMP_DYNAMIC is recorded, since only OpenMP's own word says that it could be switched off."""
     left_out = dict.fromkeys(("MKL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_VERBOSE"), "1")
     left_out |= {"GOMP_SPINCOUNT": "0", "OMP_PROC_BIND": "true", "OMP_STACKSIZE": "8M", "OMP_WAIT_POLICY": "passive"}
-    *_, weights, environment = child(TRAINING, seconds=240, variables=left_out | {"OMP_DYNAMIC": "true"})
+    *_, weights, environment = child(TRAINING, variables=left_out | {"OMP_DYNAMIC": "true"})
     assert environment == "OMP_DYNAMIC=true"
     assert weights == plain

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -70,6 +71,28 @@ def test_variable_that_python_reads_at_its_start_makes_it_a_process_of_its_own(f
 def test_other_words_are_those_of_the_interpreter(folder: Path) -> None:
     result = run(folder, "python", "-c", "import sys; print(sys.executable, 'torch' in sys.modules); sys.exit(5)")
     assert (result.stdout, result.returncode) == (f"{sys.executable} False\n", 5)
+
+
+ASKED = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import warm
+print(warm.command(sys.argv[1], "0").returncode, len(warm.first_programs()))
+"""
+
+
+def test_server_ends_with_the_run(folder: Path) -> None:
+    """It has the pipe for errors from whom it serves, and what reads that waits for all who have it."""
+    shutil.copy(warm.__file__, folder)
+    (folder / "libraries.py").touch()
+    (folder / "mnist_dvc/pipeline").mkdir()
+    (folder / "mnist_dvc/study").mkdir()
+    for name in warm.OUR_COMMANDS:
+        (folder / f"{name.replace('.', '/')}.py").touch()
+    words = [sys.executable, "-c", ASKED, str(folder)]
+    variables = os.environ | {"MARK": "here", "PYTHONPATH": ""}
+    result = subprocess.run(words, env=variables, capture_output=True, text=True, check=False, timeout=warm.TIMEOUT)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "0 1\n", "")
 
 
 def test_command_is_the_one_of_a_shell() -> None:

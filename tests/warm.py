@@ -3,6 +3,9 @@
 A command takes seconds to import the libraries, and the pipeline has five. A server has imported them; each copy of it
 becomes a `mnist-dvc` of its own. The tests ask it themselves; DVC asks by scripts named `python` and `mnist-dvc` that
 are put first on the PATH, and become the programs of that name for all else that they are asked for.
+
+All workers of a run share one server, since it takes as long to start as ten tests. It ends when nobody holds the pipe
+in its folder open any more, which the process that made the folder does.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ import tempfile
 import traceback
 from pathlib import Path
 from typing import NoReturn
+
+from filelock import FileLock
 
 HERE = hasattr(os, "fork") and hasattr(socket, "send_fds")
 """Not on Windows."""
@@ -67,7 +72,7 @@ def command(cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run ``mnist-dvc`` in ``cwd`` and return what it printed and its exit code, as of ``subprocess.run``."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, socket.socket(socket.AF_UNIX) as server:
         server.settimeout(TIMEOUT)
-        server.connect(str(_served(*OUR_COMMANDS) / "socket"))
+        server.connect(str(_served() / "commands"))
         request = json.dumps([str(cwd), [], words, dict(os.environ)]).encode()
         with open(os.devnull, "rb") as nothing:  # noqa: PTH123
             socket.send_fds(
@@ -92,39 +97,74 @@ def first_programs() -> list[str]:
     return [str(_served())] if HERE else []
 
 
+def share(folder: str) -> None:
+    """Take the server of this folder, which another process has made."""
+    _given[:] = [Path(folder)]
+
+
+_given: list[Path] = []
+
+
 @functools.cache
-def _served(*preloaded: str) -> Path:
-    """The folder of a server that has imported the libraries and these, and that ends with this process."""
-    folder = tempfile.mkdtemp(prefix="warm")
-    words = [sys.executable, __file__, folder, *preloaded]
-    server = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    if server.stdout is None or not server.stdout.readline():
-        raise RuntimeError("the server of warm processes does not answer")
-    atexit.register(shutil.rmtree, folder)
-    atexit.register(server.communicate)
-    return Path(folder)
+def own_folder() -> Path:
+    """A folder for a server that ends with this process."""
+    made = Path(tempfile.mkdtemp(prefix="warm"))
+    os.mkfifo(made / "open")
+    held = os.open(made / "open", os.O_RDWR)
+    atexit.register(shutil.rmtree, made)
+    atexit.register(os.close, held)
+    return made
 
 
-def _serve(folder: Path, preloaded: list[str]) -> None:
-    """Fork a process for each connection until standard input ends."""
-    for name in ("libraries", *preloaded):
-        importlib.import_module(name)
-    address = folder / "socket"
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(address))
-        listener.listen()
-        _write_client(folder, str(address))
-        sys.stdout.write("ready\n")
-        sys.stdout.flush()
-        while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
-            connection, _ = listener.accept()
-            if os.fork() == 0:
-                listener.close()
-                _answer(connection)
-            connection.close()
-            with contextlib.suppress(ChildProcessError):
-                while os.waitpid(-1, os.WNOHANG)[0]:
-                    pass
+@functools.cache
+def _served() -> Path:
+    """The folder of the server, which the first that needs it starts."""
+    folder = _given[0] if _given else own_folder()
+    with FileLock(folder / "lock"):
+        if not (folder / "client.py").exists():
+            subprocess.run([sys.executable, __file__, str(folder)], stdin=subprocess.DEVNULL, check=True)
+    return folder
+
+
+def _serve(folder: Path) -> NoReturn:
+    """Fork a process for each connection until nobody holds the pipe: of the libraries, or of our commands."""
+    pipe = os.open(folder / "open", os.O_RDONLY)
+    importlib.import_module("libraries")
+    programs, commands = (_listener(folder / name) for name in ("socket", "commands"))
+    _write_client(folder, str(folder / "socket"))
+    if os.fork():
+        os._exit(0)  # whoever started this one waits for no other
+    if _accept_until(pipe, programs, commands) is commands and os.fork() == 0:
+        programs.close()
+        for name in OUR_COMMANDS:
+            importlib.import_module(name)
+        _accept_until(pipe, commands)
+    else:
+        commands.close()
+        _accept_until(pipe, programs)
+    os._exit(0)  # taking the libraries apart in a copy may never end
+
+
+def _listener(address: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(address))
+    listener.listen()
+    return listener
+
+
+def _accept_until(pipe: int, listener: socket.socket, other: socket.socket | None = None) -> socket.socket | None:
+    """Answer until the pipe ends, or somebody asks the other."""
+    ends = [pipe, *([other.fileno()] if other else [])]
+    while not (ended := [end for end in select.select([listener.fileno(), *ends], [], [])[0] if end in ends]):
+        connection, _ = listener.accept()
+        if os.fork() == 0:
+            listener.close()
+            _answer(connection)
+        connection.close()
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+    return None if pipe in ended else other
 
 
 def _write_client(folder: Path, address: str) -> None:
@@ -174,8 +214,8 @@ def _become(
     except BaseException:  # noqa: BLE001  (as the interpreter does)
         traceback.print_exc()
     sys.stdout.flush()
-    os._exit(code)  # taking the libraries apart in a copy may never end
+    os._exit(code)  # as the server does
 
 
 if __name__ == "__main__":
-    _serve(Path(sys.argv[1]), sys.argv[2:])
+    _serve(Path(sys.argv[1]))

@@ -1,8 +1,8 @@
 """A process that has imported everything and forks a real `mnist-dvc` process for each line it reads.
 
-A line is a JSON list: the working folder and the arguments. It answers with the process number, later with the exit
-status (negative: the signal that killed it). The first argument of the script names what to break, for the twins of
-tests that must be able to fail.
+A line is a JSON list: the working folder, what to break in this process, for the twins of tests that must be able to
+fail, and the arguments. It answers with the process number, later with the exit status (negative: the signal that
+killed it).
 """
 
 from __future__ import annotations
@@ -75,9 +75,10 @@ def serve() -> None:
     for line in sys.stdin:
         while left:
             os.waitpid(left.pop(), 0)
-        folder, arguments = json.loads(line)
+        folder, what, arguments = json.loads(line)
         child = os.fork()
         if child == 0:
+            sabotage(what)
             become(folder, arguments)
         tell(child)
         # A zombie until the next line comes: a kill that is sent a moment too late meets this process and no other.
@@ -88,5 +89,4 @@ def serve() -> None:
 
 
 if __name__ == "__main__":
-    sabotage(sys.argv[1] if len(sys.argv) > 1 else "nothing")
     serve()

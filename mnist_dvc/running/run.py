@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import torch
@@ -108,6 +108,7 @@ def trained(
     outputs: Iterable[Path],
     reports: Callable[[Beginning], Sequence[Report]],
     networks: Networks = NETWORKS,
+    validated: bool = True,
     fresh: bool = False,
     snapshot_every: float = SNAPSHOT_EVERY,
 ) -> Iterator[Trained]:
@@ -126,6 +127,7 @@ def trained(
         outputs: what the body will write; what stands in their way is met before hours of work.
         reports: what the training is told on, each entered before its first event and left after its last.
         networks: the registry that ``model.name`` is looked up in.
+        validated: measure the validation images, if some were held out, after each epoch.
         fresh: start anew, whatever snapshots there are.
         snapshot_every: seconds between two snapshots within an epoch; there is one at each epoch's end anyway.
 
@@ -148,6 +150,7 @@ def trained(
         clock = time.perf_counter()
         digits = Prepared.open(prepared)
         job = _job(params, digits, teaching, networks, device)
+        job = job if validated else replace(job, validation=None)
         for path in outputs:
             check_writable(path)
         snapshots = SnapshotFolder(state / "resume", inputs.identity)

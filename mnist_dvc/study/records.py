@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from math import sqrt
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, StringConstraints, model_validator
 
 from mnist_dvc.description import BUDGET
-from mnist_dvc.errors import ArtifactError
+from mnist_dvc.errors import ArtifactError, ParamsError, one_line
 from mnist_dvc.files import read_regular
 from mnist_dvc.records import CONFIDENCE_LEVEL, Fraction, Name, Positive, Record, Scored, parsed
 from mnist_dvc.study.defined import refuse_other_md5
@@ -18,7 +19,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["METRICS", "SUMMARY", "TIMING", "Learned", "Point", "Summary", "Timing", "Trial", "read_record"]
+__all__ = [
+    "METRICS",
+    "SUMMARY",
+    "TIMING",
+    "Candidate",
+    "FileName",
+    "Learned",
+    "Point",
+    "Summary",
+    "Timing",
+    "Trial",
+    "check_file_name",
+    "read_record",
+]
 
 METRICS, TIMING, SUMMARY = "metrics.json", "timing.json", "summary.json"
 LARGEST = 2**20
@@ -28,6 +42,9 @@ T = TypeVar("T", bound=BaseModel)
 _Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 _Epochs = Annotated[int, Field(ge=1, le=10_000)]
 _Seconds = Annotated[float, Field(ge=0.0)]
+_FILE_NAME = r"[A-Za-z0-9]([A-Za-z0-9 .,_-]{0,78}[A-Za-z0-9])?"
+FileName = Annotated[str, StringConstraints(pattern=f"^{_FILE_NAME}$")]
+"""What may name a folder on every system, and stand in a table."""
 _SEVERAL = Field(min_length=2)
 """Where the trials differ, all that there are."""
 _Score = Annotated[float, Field(ge=0.0)]
@@ -51,6 +68,24 @@ class Trial(Learned, Scored):
     """metrics.json of a trial."""
 
     parameters: Annotated[int, Field(ge=1, lt=BUDGET)]
+
+
+class Candidate(Record):
+    """What a candidate came to on the images held out: a row of the answer to ``question``; NLL in nats per image."""
+
+    question: FileName
+    recipe: FileName
+    seed: _Seed
+    network: Name
+    images: Positive
+    errors: Annotated[int, Field(ge=0)]
+    nll: _Score
+
+    @model_validator(mode="after")
+    def _counts(self) -> Self:
+        if self.errors > self.images:
+            raise ValueError(f"{self.errors} errors, of {self.images} images")
+        return self
 
 
 class _Machine(Record):
@@ -145,6 +180,17 @@ class Summary(Point):
         if self.model_dump(exclude={"study", "points"}) != self.points[-1].model_dump():
             raise ValueError("other figures at the top than those of the largest network")
         return self
+
+
+def check_file_name(option: str, name: str) -> None:
+    """Refuse a name that a :class:`Candidate` could not have, before it becomes part of a path.
+
+    Raises:
+        ParamsError: it is none; ``option`` tells where it was given.
+    """
+    if re.fullmatch(_FILE_NAME, name) is None:
+        expected = "up to 80 letters, digits, spaces, commas, full stops and hyphens"
+        raise ParamsError(option, [f"got {one_line(repr(name), 60)}, expected {expected}"])
 
 
 KINDS: Mapping[str, type[Record]] = {METRICS: Trial, TIMING: Timing, SUMMARY: Summary}

@@ -18,7 +18,7 @@ from mnist_dvc.report.results import (
 )
 from mnist_dvc.report.study_figures import frontier_figure, seeds_figure
 from mnist_dvc.study.complete import read_summary
-from mnist_dvc.study.records import SUMMARY
+from mnist_dvc.study.records import SUMMARY, Candidate
 from mnist_dvc.study.shown import CHOICES, PUBLISHED, Benchmarks, read_table
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def rendered(root: Path) -> dict[Path, bytes]:
     blocks = {f"study {name}": f"{seed_table(s)}\n\n{machine_line(s)}" for name, s in summaries.items()}
     blocks |= {"bench profile": parts_table(benchmarks), "speed": speed_section(benchmarks)}
     choices = read_table(_content(root / "docs/choices.csv"), root / "docs/choices.csv", CHOICES)
+    choices += _candidates(root / "studies/choices")
     for question in dict.fromkeys(row["question"] for row in choices):
         blocks[f"choice {question}"] = choices_table(choices, question)
     frontier = summaries["frontier"]
@@ -76,6 +77,15 @@ def rendered(root: Path) -> dict[Path, bytes]:
         root / "docs/frontier.png": frontier_figure(frontier.get("points", [frontier]), others, drawn_from),
         root / "docs/seeds.png": seeds_figure(seeds, sha256(b"".join(contents[name] for name in seeds))),
     }
+
+
+def _candidates(study: Path) -> list[dict[str, str]]:
+    """What the candidates came to, as rows of docs/choices.csv."""
+    rows = []
+    for path in sorted((study / "candidates").glob("*/*/*/metrics.json")):
+        told = parsed(_content(path), path, Candidate, EXPECTED, ArtifactError).model_dump()
+        rows.append({key: str(value) for key, value in told.items()} | {"nll": f"{told['nll']:.5f}"})
+    return rows
 
 
 def _content(path: Path) -> bytes:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mnist_dvc.data.digits import Digits
-from mnist_dvc.files import exclusive, publish
+from mnist_dvc.data.prepared import Prepared
+from mnist_dvc.errors import DataError
+from mnist_dvc.files import exclusive, publish, write_atomically
 from mnist_dvc.inference import logits_of
 from mnist_dvc.metrics import Predictions, scores
 from mnist_dvc.model import NETWORKS, TEACHERS, check_name
@@ -22,7 +24,7 @@ from mnist_dvc.running.run import Trained, last_epoch, trained, warn
 from mnist_dvc.running.runs import training_run
 from mnist_dvc.running.shown import tensorboard_report
 from mnist_dvc.runtime import machine
-from mnist_dvc.study.records import METRICS, TIMING, Learned, Timing, Trial
+from mnist_dvc.study.records import METRICS, TIMING, Candidate, Learned, Timing, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from mnist_dvc.paths import Paths
     from mnist_dvc.running.run import Networks
 
-__all__ = ["teacher", "trial"]
+__all__ = ["candidate", "teacher", "trial"]
 
 
 def trial(params: Params, paths: Paths, *, teaching: Path | None = None) -> None:
@@ -52,9 +54,9 @@ def trial(params: Params, paths: Paths, *, teaching: Path | None = None) -> None
     """
     folder = paths.trial(params.model.name, params.train.seed)
     with _training(
-        params, paths, "trial", ("model", "train", "evaluate"), networks=NETWORKS, teaching=teaching
+        params, paths, "trial", ("model", "train", "evaluate"), folder, networks=NETWORKS, teaching=teaching
     ) as done:
-        scored = _test_scores(done, params.evaluate.batch_size)
+        scored = _scores_on(done, "test", params.evaluate.batch_size)
         _publish(folder, params, done, scored)
     run = training_run(paths, done.card.network, params.train.seed, done.began)
     show_scores(run, len(done.finished.history), scored, warn)
@@ -71,7 +73,7 @@ def teacher(params: Params, paths: Paths) -> None:
         as :func:`trial`.
     """
     folder = paths.trial(params.model.name, params.train.seed)
-    with _training(params, paths, "teacher", ("model", "train"), networks=TEACHERS) as done:
+    with _training(params, paths, "teacher", ("model", "train"), folder, networks=TEACHERS) as done:
         _publish(folder, params, done, {})
     row = done.finished.history[-1]
     held_out = "none held out" if row.val_accuracy is None else f"{per_cent(row.val_accuracy)} on the validation images"
@@ -81,19 +83,49 @@ def teacher(params: Params, paths: Paths) -> None:
     )
 
 
+def candidate(params: Params, paths: Paths, *, question: str, recipe: str) -> None:
+    """Train a candidate for a recipe, score it on the images held out, write ``candidates/.../metrics.json``.
+
+    No test image is read, so any number of candidates may be compared. The file is a row of the comparison; its folder
+    is named by question, recipe and seed.
+
+    Args:
+        params: of the candidate.
+        paths: the workspace of the study, whose prepared digits have images held out.
+        question: what is to be chosen, a name that :func:`mnist_dvc.study.records.check_file_name` lets through.
+        recipe: what this candidate is called in the answer, another such name.
+
+    Raises:
+        DataError: no images are held out.
+        as :func:`trial`.
+    """
+    if "validation" not in Prepared.open(paths.prepared):
+        raise DataError(paths.prepared, "images held out", got="none", expected="some; see data.validation")
+    folder = paths.candidate(question, recipe, params.train.seed)
+    with _training(params, paths, "candidate", ("model", "train"), folder, networks=NETWORKS, validated=False) as done:
+        scored = _scores_on(done, "validation", params.evaluate.batch_size)
+        told = {"question": question, "recipe": recipe, "seed": params.train.seed, "network": done.card.network}
+        told |= {key: scored[key] for key in ("images", "errors", "nll")}
+        with done.inputs.publishing():
+            write_atomically(folder / METRICS, record_bytes(Candidate, told))
+    print(f"{recipe}, seed {params.train.seed}: NLL {scored['nll']:.5f}, {scored['errors']} errors  ->  {folder}")
+
+
 @contextmanager
 def _training(
     params: Params,
     paths: Paths,
     command: str,
     sections: tuple[str, ...],
+    folder: Path,
     *,
     networks: Networks,
     teaching: Path | None = None,
+    validated: bool = True,
 ) -> Iterator[Trained]:
     """One training told on the console, with a lock and snapshots of its own, so that several can run at a time."""
-    check_name(params.model.name, networks)  # before it becomes part of a path
-    state, folder = _state(params, paths), paths.trial(params.model.name, params.train.seed)
+    check_name(params.model.name, networks)  # before anything is made in a folder of that name
+    state = paths.state / folder.relative_to(paths.root)
     with (
         exclusive(state, f"mnist-dvc study {command}", folder),
         trained(
@@ -106,6 +138,7 @@ def _training(
             outputs=[folder / METRICS],
             reports=lambda beginning: [ConsoleReport(), tensorboard_report(paths, beginning, timed=True)],
             networks=networks,
+            validated=validated,
         ) as done,
     ):
         yield done
@@ -126,13 +159,8 @@ def _publish(folder: Path, params: Params, done: Trained, scored: dict[str, Any]
         publish(outputs, folder / METRICS)
 
 
-def _state(params: Params, paths: Paths) -> Path:
-    """Where the lock and the snapshots of this trial alone are."""
-    return paths.state / "trials" / params.model.name / str(params.train.seed)
-
-
-def _test_scores(done: Trained, batch_size: int) -> dict[str, Any]:
-    """Of the test images of the very digits that it was trained on, on the CPU in float32."""
-    test = Digits.on(torch.device("cpu"), done.prepared.read("test"))
-    logits_NK = logits_of(done.finished.model.cpu(), test, batch_size)
-    return asdict(scores(Predictions.from_logits(logits_NK.numpy(), test.labels_N.numpy())))
+def _scores_on(done: Trained, split: str, batch_size: int) -> dict[str, Any]:
+    """Of another split of the very digits that it was trained on, on the CPU in float32."""
+    digits = Digits.on(torch.device("cpu"), done.prepared.read(split))
+    logits_NK = logits_of(done.finished.model.cpu(), digits, batch_size)
+    return asdict(scores(Predictions.from_logits(logits_NK.numpy(), digits.labels_N.numpy())))

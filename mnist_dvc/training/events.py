@@ -15,9 +15,9 @@ __all__ = ["HISTORY_COLUMNS", "EpochEnded", "EpochRow", "Event", "Finished", "Me
 class EpochRow:
     """A row of the history: what an epoch came to. The same on every run of the same training.
 
-    Training figures are of the augmented images and the moving weights, running through the epoch (the loss with its
-    label smoothing); validation figures are of the clean images and the averaged weights, after it. Losses are in nats
-    per image, accuracies fractions; ``lr`` is the rate of the epoch's last step.
+    Training figures are of the newest augmented version of each image, whichever epoch saw it, and of the weights at
+    that step (the loss with its label smoothing); validation figures are of the clean images and the averaged weights,
+    after the epoch. Losses are in nats per image, accuracies fractions; ``lr`` is the rate of the epoch's last step.
     """
 
     epoch: int

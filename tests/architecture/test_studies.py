@@ -2,69 +2,26 @@
 
 from __future__ import annotations
 
-import functools
 import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import grimp
 import pytest
+from deciding import GRAPH, TELLING, deciding, is_telling, listed
 from helpers import ROOT, read_csv
 from ruamel.yaml import YAML
 
 from mnist_dvc.description import BUDGET
-from mnist_dvc.model import NETWORKS, TEACHERS
+from mnist_dvc.model import NETWORKS
 from mnist_dvc.params import load_params
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from torch import nn
 
 STUDIES = ("record", "default", "fast", "frontier")
 LEAST_SEEDS = {"record": 5, "default": 5, "fast": 10, "frontier": 3}
-GRAPH = grimp.build_graph("mnist_dvc", cache_dir=None)
-
-TELLING = (
-    *("cli", "codebase", "describe", "description", "errors", "files", "params", "paths", "pipeline", "report"),
-    *("records", "running", "study", "version", "runtime", "yaml", "inference", "model.weights"),
-    *("data.arrays", "data.prepared", "data.splits", "training.snapshot", "training.checkpoint", "training.events"),
-    *("model.tensorfile", "training.answers", "training.consistency"),
-)
-"""Modules and folders of them that carry, check or tell numbers and do not decide them."""
-
-
-def file_of(network: Callable[[float], nn.Module]) -> str:
-    """The module that holds a network of the registry, as ``model.compact``."""
-    made = network.func if isinstance(network, functools.partial) else network
-    return made.__module__.removeprefix("mnist_dvc.")
-
-
-NETWORK_FILES = {name: file_of(network) for name, network in (NETWORKS | TEACHERS).items()}
 
 
 def pipeline(study: str) -> dict[str, Any]:
     loaded = YAML(typ="safe", pure=True).load((ROOT / f"studies/{study}/dvc.yaml").read_text("utf-8"))
     stages: dict[str, Any] = loaded["stages"]
     return stages
-
-
-def listed(stage: dict[str, Any]) -> set[str]:
-    """The package's modules among the dependencies, as ``training.engine``."""
-    files = [dependency for dependency in stage["deps"] if "mnist_dvc/" in dependency]
-    return {Path(file.partition("mnist_dvc/")[2]).with_suffix("").as_posix().replace("/", ".") for file in files}
-
-
-def is_telling(module: str) -> bool:
-    return any(module == name or module.startswith(f"{name}.") for name in TELLING)
-
-
-def deciding(entry: str, network: str) -> set[str]:
-    """What ``entry`` imports and what decides its numbers, with ``network`` as the only one of the networks."""
-    names = {name.partition(".")[2] for name in GRAPH.find_upstream_modules(f"mnist_dvc.study.{entry}")}
-    registry = {"model"}  # imports every network, and decides nothing
-    others = {*NETWORK_FILES.values()} - {NETWORK_FILES[network]}
-    return {name for name in names if not is_telling(name)} - registry - others
 
 
 @pytest.mark.parametrize("study", STUDIES)
@@ -150,20 +107,21 @@ def test_summary_has_every_seed_and_nothing_else(study: str) -> None:
             assert json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["accuracy"] == accuracy
 
 
-def earlier_means() -> dict[tuple[str, str], str]:
+def earlier_means() -> dict[tuple[str, str, str], str]:
     """Mean accuracy, as the protocol writes it, of each network of each earlier run."""
-    seeds: dict[tuple[str, str], list[float]] = {}
+    seeds: dict[tuple[str, str, str], list[float]] = {}
     for row in read_csv(ROOT / "docs/earlier.csv"):
-        seeds.setdefault((row["study"], row["network"]), []).append(float(row["accuracy"]))
+        seeds.setdefault((row["study"], row["run"], row["network"]), []).append(float(row["accuracy"]))
     return {run: f"{100 * sum(accuracies) / len(accuracies):.3f} %" for run, accuracies in seeds.items()}
 
 
 def test_protocol_tells_the_earlier_readings_as_they_were() -> None:
     told = " ".join((ROOT / "docs/protocol.md").read_text(encoding="utf-8").split())
     means = earlier_means()
-    first, *again = (
-        means[run]
-        for run in (("record", "compact"), ("default", "reference"), ("fast", "sprint"), ("frontier", "compact"))
-    )
-    assert f"came to {first} over its five seeds" in told
-    assert f"(before: {again[0]}, {again[1]}, and {again[2]} for `compact`)" in told
+    networks = (("record", "compact"), ("default", "reference"), ("fast", "sprint"), ("frontier", "compact"))
+    record, *others = (means[study, "1", network] for study, network in networks)
+    assert f"came to {record} over its five seeds" in told
+    assert f"(before: {others[0]}, {others[1]}, and {others[2]} for `compact`)" in told
+    record, *others = (means[study, "2", network] for study, network in networks)
+    closed = f"{record} for `record`, {others[0]} for `default`, {others[1]} for `fast`, {others[2]} for the `compact`"
+    assert closed in told

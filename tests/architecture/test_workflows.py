@@ -154,7 +154,7 @@ def run_by(script: str) -> set[str]:
     """What the lines of ``script`` that call nox run, by name or by tag."""
     found: set[str] = set()
     for option, line in re.findall(r"^python -m nox (?:--no-\w+ )*(-\w|--\w+) ([^>&|\n]+)", script, re.MULTILINE):
-        words, by_tag = shlex.split(line), option in ("-t", "--tags")
+        words, by_tag = shlex.split(line.partition(" -- ")[0]), option in ("-t", "--tags")
         found |= {name for name, tags in known_sessions().items() if tags & set(words)} if by_tag else set(words)
     return found
 
@@ -299,12 +299,24 @@ REQUIREMENTS = re.compile(r"^def (\w+)\(session: nox\.Session\).*\n(?: .*\n)*?  
 def test_sessions_that_share_an_environment_would_install_the_same() -> None:
     """.ci/run runs them in that of `tests`, whose requirements are also told from those of another session."""
     installed = dict(REQUIREMENTS.findall((ROOT / "noxfile.py").read_text(encoding="utf-8")))
-    sharing = re.findall(r"--no-venv -s ([\w ]+?) \|\|", CI_RUN)[0].split()
+    sharing = " ".join(re.findall(r"--no-venv -s ([\w ]+?) (?:--.*)?\|\|", CI_RUN)).split()
+    assert {"architecture", "faults"} < {*sharing}
     assert {installed[name] for name in sharing} == {installed["tests"]}
     assert installed["typecheck"] != installed["tests"]
 
 
+NARROWED = re.compile(r"^python -m nox .*-s ([\w ]+) -- (.*?) \|\|", re.MULTILINE)
+
+
+def test_what_the_script_leaves_out_of_a_session_is_run_by_the_tests() -> None:
+    """Those run the whole suite but for what has a mark."""
+    assert NARROWED.findall(CI_RUN) == [("architecture", "-m architecture")]
+    assert "tests" in run_by(CI_RUN)
+    assert NARROWED.findall("python -m nox -s tests -- -k idx || failed=1") == [("tests", "-k idx")]
+
+
 def test_a_script_is_read_by_name_and_by_tag() -> None:
+    assert run_by("python -m nox --no-venv -s docs -- -m some || failed=1") == {"docs"}
     assert run_by('echo nox\npython -m nox -s lint "tests(cpu)"\n') == {"lint", "tests(cpu)"}
     assert run_by('python -m nox --no-venv -s docs > "$told" 2>&1 &\n') == {"docs"}
     assert {"lint", "tests"} <= run_by("python -m nox --tags checks") < set(known_sessions())

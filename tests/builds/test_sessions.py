@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from helpers import ROOT
 from sessions import Ended, FakeSession, load_noxfile
 
 if TYPE_CHECKING:
@@ -19,6 +20,15 @@ def noxfile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     module = load_noxfile(monkeypatch)
     monkeypatch.chdir(tmp_path)
     return module
+
+
+def test_every_file_with_a_mark_is_found(noxfile: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session `faults` collects no other; the empty folder shows that it is the files that are looked at."""
+    assert noxfile.marked("faults") == []
+    monkeypatch.chdir(ROOT)
+    found = noxfile.marked("faults")
+    assert {"tests/faults/test_kill.py", "tests/test_threads.py"} < {Path(name).as_posix() for name in found}
+    assert "tests/test_cli.py" not in {Path(name).as_posix() for name in found}
 
 
 def session(folder: Path, *words: str) -> FakeSession:

@@ -99,13 +99,20 @@ def test_many_killed_trainings_end_with_the_same_bytes(
     [("naive save", "is damaged"), ("missing generator state", "other bytes at the end")],
 )
 def test_the_test_of_kills_can_fail(
-    template: Paths, tmp_path: Path, uninterrupted: Uninterrupted, sabotage: str, expected: str
+    zygote: Zygote,
+    template: Paths,
+    tmp_path: Path,
+    uninterrupted: Uninterrupted,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    sabotage: str,
+    expected: str,
 ) -> None:
     """A few trainings suffice to see it; where other work shifts the moments of the kills, some more."""
     wrong: list[str] = []
-    with Zygote(sabotage) as saboteur:
-        for seed in range(50):
-            wrong += kill(saboteur, template, tmp_path, uninterrupted, range(seed, seed + 1)).wrong
-            if any(expected in line for line in wrong):
-                return
+    monkeypatch.setattr(zygote, "sabotage", sabotage)
+    for seed in range(50):
+        wrong += kill(zygote, template, tmp_path, uninterrupted, range(seed, seed + 1)).wrong
+        if any(expected in line for line in wrong):
+            return
     pytest.fail(f"fifty trainings with {sabotage} and nothing seen but {wrong}")

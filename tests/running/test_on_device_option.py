@@ -15,36 +15,34 @@ from helpers import ROOT
 CPU = f"torch {torch.__version__}, torchvision {metadata.version('torchvision')}, device cpu"
 
 
-def collect(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Collect a few tests in a process that sees no GPU, and that has its asserts, of whose lack pytest would warn."""
+def test_run_says_what_it_computes_on(request: pytest.FixtureRequest) -> None:
+    """In what pytest has asked for before the tests, and prints."""
+    lines = request.config.hook.pytest_report_header(config=request.config, start_path=ROOT)
+    assert told(torch.device(request.config.getoption("device"))) in lines
+
+
+def test_absent_gpu_ends_the_run_in_one_line() -> None:
+    """In a process that sees no GPU, and that has its asserts, of whose lack pytest would warn."""
     plain = ("-p", "no:cacheprovider", "-p", "no:xdist", "--collect-only", "tests/architecture/test_networks.py")
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", *plain, *arguments],
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", *plain, "--device=cuda"],
         cwd=ROOT,
         env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONOPTIMIZE": ""},
         capture_output=True,
         text=True,
         check=False,
     )
-
-
-def test_run_says_what_it_computes_on() -> None:
-    result = collect("-k", "budget")
-    assert result.returncode == 0, result.stdout
-    assert CPU in result.stdout.splitlines()
-
-
-def test_absent_gpu_ends_the_run_in_one_line() -> None:
-    result = collect("--device=cuda")
     assert result.returncode == pytest.ExitCode.USAGE_ERROR
     assert result.stderr.splitlines() == [f"ERROR: no CUDA device: torch {torch.__version__} finds none", ""]
     assert "collected" not in result.stdout
 
 
 def test_other_devices_are_no_choice() -> None:
-    result = collect("--device=tpu")
-    assert result.returncode == pytest.ExitCode.USAGE_ERROR
-    assert "--device: invalid choice: 'tpu'" in result.stderr
+    """Nor does a run begin that has only read its options."""
+    read = ("-p", "no:cacheprovider", "-p", "no:xdist", "--capture=no", str(ROOT / "tests"))
+    assert pytest.Config.fromdictargs({}, [*read, "--device=cpu"]).getoption("device") == "cpu"
+    with pytest.raises(pytest.UsageError, match="--device: invalid choice: 'tpu'"):
+        pytest.Config.fromdictargs({}, [*read, "--device=tpu"])
 
 
 def test_gpu_is_named_with_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:

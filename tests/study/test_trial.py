@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,8 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from helpers import NETWORK, PARAMETERS, params, params_of, raw_digits, remove_split, write_scores
-from ruamel.yaml import YAML
+from helpers import (
+    NETWORK,
+    PARAMETERS,
+    params,
+    params_of,
+    posix,
+    prepared_workspace,
+    raw_digits,
+    remove_split,
+    write_params,
+    write_scores,
+)
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mnist_dvc.data.digits import Digits
@@ -57,6 +68,11 @@ def loaded(path: Path) -> dict[str, Any]:
 def repeatable(folder: Path) -> list[bytes]:
     """What a trial writes that does not depend on the clock."""
     return [(folder / name).read_bytes() for name in ("model.safetensors", "metrics.json")]
+
+
+def state_of(paths: Paths, name: str = NETWORK, seed: int = 1) -> Path:
+    """Where the lock and the snapshots of a trial are."""
+    return paths.state / "trials" / name / str(seed)
 
 
 def published(paths: Paths) -> list[Path]:
@@ -194,7 +210,7 @@ def test_known_network_leaves_some_so_the_test_above_can_fail(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(DeviceError):
         trial(chosen(device="cuda"), workspace)
-    assert stage._state(chosen(), workspace).is_dir()
+    assert state_of(workspace).is_dir()
 
 
 def test_train_refuses_a_teacher(workspace: Paths) -> None:
@@ -237,7 +253,7 @@ def test_no_other_command_takes_a_teacher_for_a_model(workspace: Paths, command:
 
 
 def test_trials_of_other_seeds_networks_and_kinds_run_side_by_side(workspace: Paths) -> None:
-    with exclusive(stage._state(chosen(seed=1), workspace), "mnist-dvc study trial"):
+    with exclusive(state_of(workspace), "mnist-dvc study trial"):
         trial(chosen(seed=2), workspace)
         trial(chosen("sprint", seed=1), workspace)
         teacher(chosen("teacher", seed=1), workspace)
@@ -247,7 +263,7 @@ def test_trials_of_other_seeds_networks_and_kinds_run_side_by_side(workspace: Pa
 @pytest.mark.parametrize(("name", "run"), [(NETWORK, trial), ("teacher", teacher)])
 def test_same_trial_is_refused_while_it_runs(workspace: Paths, name: str, run: Any) -> None:
     with (
-        exclusive(stage._state(chosen(name), workspace), "mnist-dvc study"),
+        exclusive(state_of(workspace, name), "mnist-dvc study"),
         pytest.raises(BusyError, match=f"trials/{name}/1/lock: got a workspace that process {os.getpid()}"),
     ):
         run(chosen(name), workspace)
@@ -323,39 +339,54 @@ def test_disk_that_is_full_at_the_end_does_not_cost_the_training(
 
 KILLED_AT = """
 import os, signal, sys
+from pathlib import Path
 from mnist_dvc.params import load_params
 from mnist_dvc.paths import Paths
 from mnist_dvc.study.trial import trial
 
-replace, target = os.replace, sys.argv[1]
+replace = os.replace
 
 def killed(temporary, path):
     if path.name == target:
         os.kill(os.getpid(), signal.SIGKILL)
     replace(temporary, path)
 
-os.replace = killed
-trial(load_params(Paths().root / "params.yaml"), Paths())
+for folder in sys.argv[1:]:
+    target, child = Path(folder).name, os.fork()
+    if child == 0:
+        os.chdir(folder)
+        os.replace = killed
+        trial(load_params(Path("params.yaml")), Paths())
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
+"""Trials in folders that are called as the file at which each is killed, forked from one that imports all once."""
 
 
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Paths]:
+    """The workspaces of those."""
+    places = {name: prepared_workspace(tmp_path_factory.mktemp("killed") / name) for name in FILES}
+    for paths in places.values():
+        write_params(paths.root, epochs=1)
+    words = [sys.executable, "-c", KILLED_AT, *(str(paths.root) for paths in places.values())]
+    told = subprocess.check_output(words, text=True)
+    assert re.findall(r"^-?\d+$", told, re.MULTILINE) == [str(-signal.SIGKILL)] * len(FILES)
+    return places
+
+
+@posix
 @pytest.mark.parametrize("target", FILES)
 def test_trial_killed_while_publishing_keeps_its_snapshots(
-    workspace: Paths, capsys: pytest.CaptureFixture[str], target: str
+    workspace: Paths, killed: dict[str, Paths], capsys: pytest.CaptureFixture[str], target: str
 ) -> None:
-    folder = workspace.trial(NETWORK, 1)
     trial(chosen(), workspace)
-    whole = repeatable(folder)
-    for path in published(workspace):
-        path.unlink()
-    with (workspace.root / "params.yaml").open("w", encoding="utf-8") as file:
-        YAML(typ="safe", pure=True).dump(chosen().model_dump(), file)
-    result = subprocess.run([sys.executable, "-c", KILLED_AT, target], cwd=workspace.root, check=False)
-    assert result.returncode == -signal.SIGKILL
+    paths = killed[target]
+    folder = paths.trial(NETWORK, 1)
     assert not (folder / target).exists()
-    assert list(workspace.state.rglob("*.snapshot"))
+    assert list(paths.state.rglob("*.snapshot"))
     capsys.readouterr()
-    trial(chosen(), workspace)
+    trial(chosen(), paths)
     assert "Going on after step 7 of 7" in capsys.readouterr().out
-    assert repeatable(folder) == whole
-    assert list(workspace.state.rglob("*.snapshot")) == []
+    assert repeatable(folder) == repeatable(workspace.trial(NETWORK, 1))
+    assert list(paths.state.rglob("*.snapshot")) == []
