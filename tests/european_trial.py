@@ -35,7 +35,7 @@ COUNTED = ROOT / "docs/european.json"
 SHARES, SEEDS = (0.0, 0.03, 0.1, 0.3, 0.5), (1, 2, 3, 4, 5)
 BLOCK, BLOCK_SEED = 20_000, 1
 """The images that choices are made on (docs/protocol.md)."""
-RECIPE = ("model.name=compact", "train.weight_decay=0.1", "train.epochs=20")
+RECIPE = ("model.name=compact", "train.weight_decay=0.1", "train.epochs=20", "train.hard.share=1.0")
 WHERE = ("train.device=cpu", "train.threads=1")
 """One training on each processor."""
 TRAIN_STROKES, BLOCK_STROKES = 1, 2

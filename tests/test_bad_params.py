@@ -28,7 +28,7 @@ def put(old: str, new: str) -> bytes:
 
 
 def epochs(text: str) -> bytes:
-    return put("epochs: 20 ", f"epochs: {text} ")
+    return put("epochs: 47 ", f"epochs: {text} ")
 
 
 def rate(text: str) -> bytes:
@@ -115,7 +115,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "section in other case": (put("evaluate:", "Evaluate:"), "Evaluate: unknown key, did you mean evaluate?"),
     "key with a blank": (put("  epochs:", "  'epochs ':"), "train.epochs : unknown key, did you mean train.epochs?"),
     "key of another section": (put("  dropout:", "  epochs:"), "model.epochs: unknown key, did you mean train.epochs?"),
-    "missing key": (put("  epochs: 20 ", "  # "), "train.epochs: missing, expected a whole number from 1 to 10000"),
+    "missing key": (put("  epochs: 47 ", "  # "), "train.epochs: missing, expected a whole number from 1 to 10000"),
     "missing section": (section(""), "evaluate: missing, expected a mapping with the keys batch_size"),
     "number as key": (put("  epochs:", "  1:"), "train.1: got a key that is no text, expected a mapping with the keys"),
     "truth as key": (put("  epochs:", "  true:"), "train.1: got a key that is no text"),

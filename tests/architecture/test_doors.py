@@ -39,7 +39,7 @@ def names(source: str) -> Iterator[str]:
                 origin[alias.asname or alias.name] = f"{node.module}.{alias.name}"
                 yield f"{node.module}.{alias.name}"
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute | ast.Name):
+        if isinstance(node, ast.Attribute | ast.Name) and isinstance(node.ctx, ast.Load):
             name = dotted(node)
             head, _, rest = name.partition(".")
             yield f"{origin.get(head, head)}.{rest}".rstrip(".")

@@ -71,7 +71,7 @@ def workspace(folder: Path, per_class: int, device: torch.device) -> Path:
     """A folder with as many digits and the params of one epoch on ``device``."""
     raw = raw_digits(train=per_class, test=10)
     write_prepared(folder / "data/prepared", raw, split(raw, validation=0, seed=0), validation=0, seed=0)
-    text = params_text("params.yaml", device, {"epochs: 20 ": "epochs: 1 "})
+    text = params_text("params.yaml", device, {f"epochs: {DEFAULT.train.epochs} ": "epochs: 1 "})
     (folder / "params.yaml").write_text(text, encoding="utf-8")
     return folder
 

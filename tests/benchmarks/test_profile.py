@@ -23,6 +23,7 @@ from mnist_dvc.data.splits import split
 from mnist_dvc.runtime import choose_precision
 from mnist_dvc.training.flat import Flat
 from mnist_dvc.training.optim import AdamW, Average
+from mnist_dvc.training.selection import Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,7 +109,7 @@ def test_where_the_seconds_of_the_fast_recipe_go(
         step, take = whole_steps(device)
         reading = seconds_of(lambda: Digits.on(device, Prepared.open(tmp_path).read("train")), device)
         gpu = work_of_a_gpu(take, step, device) if device.type == "cuda" else {}
-    steps = IMAGES // FAST.train.batch_size * FAST.train.epochs
+    steps = Schedule(IMAGES, FAST.train).steps
     benchmark.extra_info |= {"threads": count, "steps": steps, "reading_seconds": round(reading, 3)}
     benchmark.extra_info |= {f"{part}_seconds": round(taken * steps, 3) for part, taken in parts.items()}
     benchmark.extra_info |= {"all_steps_seconds": round(step * steps, 3), "step_seconds": rounded(step)} | gpu

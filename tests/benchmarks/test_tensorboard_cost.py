@@ -13,6 +13,7 @@ from trainings import DEFAULT, FAST, network, noise, steps_of, training_of
 from mnist_dvc.report.tensorboard import HISTOGRAMS, TensorBoardReport
 from mnist_dvc.running.measuring import MOST_MEASURED
 from mnist_dvc.training.events import EpochEnded, EpochRow, Measured
+from mnist_dvc.training.selection import Schedule
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +45,7 @@ def test_tensorboard_against_the_training(
         )
         ended = EpochEnded(row=ROW, images_per_second=1.0, gradient_norm=1.0)
         benchmark.pedantic(lambda: reports[0].handle(ended), rounds=5)
-    steps = images // params.batch_size * params.epochs
+    steps = Schedule(images, params).steps
     points = min(steps, MOST_MEASURED)
     epoch = benchmark.stats.stats.median
     cost = opening + points * measuring + min(params.epochs, HISTOGRAMS) * epoch
