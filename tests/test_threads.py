@@ -37,6 +37,7 @@ import torch
 from mnist_dvc.model import build
 from mnist_dvc.params import ModelParams, load_params
 from mnist_dvc.runtime import set_up
+from mnist_dvc.training.flat import Flat
 from mnist_dvc.training.optim import AdamW
 
 IMAGES = 64
@@ -52,15 +53,20 @@ def granted_now():
     return bool(OPENMP.omp_get_dynamic()), len(sizes)
 
 
+def made(network):
+    return build(ModelParams(name=network, dropout=0.0), torch.Generator().manual_seed(0))
+
+
 def step(network, kind, seen):
-    model = build(ModelParams(name=network, dropout=0.0), torch.Generator().manual_seed(0)).to(kind).train()
+    model = made(network).to(kind).train()
     images_N1HW = torch.rand((IMAGES, 1, 28, 28), generator=torch.Generator().manual_seed(0)).to(kind)
     loss = torch.nn.functional.cross_entropy(model(images_N1HW), torch.arange(IMAGES) % 10)
     next(model.parameters()).register_hook(lambda _: seen.append(granted_now()))
     loss.backward()
     parameters = list(model.parameters())
     found = torch.cat([parameter.grad.flatten() for parameter in parameters]).double()
-    AdamW(model, PARAMS.train).step()
+    updated = made(network)  # in float32, as the engine has it
+    AdamW(updated, Flat.of(updated), PARAMS.train).step()
     return found
 
 

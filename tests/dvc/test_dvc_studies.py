@@ -93,3 +93,21 @@ def test_students_learn_from_teachers_from_one_command(repository: Repository) -
 def test_main_pipeline_does_not_speak_of_the_studies(repository: Repository) -> None:
     assert "studies" not in repository.dvc("status")
     assert "studies" not in repository.dvc("dag")
+
+
+def test_candidates_are_trained_and_compared_on_images_held_out(repository: Repository) -> None:
+    study = repository.folder / "studies/choices"
+    params = study / "params.yaml"
+    text = params.read_text(encoding="utf-8").replace("validation: 0 ", "validation: 100 ")
+    params.write_text(text.replace("holdout: block ", "holdout: random "), encoding="utf-8")
+    candidates = study / "candidates.yaml"
+    two = re.sub(r"epochs=\d+", "epochs=1", "  - ".join(candidates.read_text(encoding="utf-8").split("  - ")[:3]))
+    candidates.write_text(two, encoding="utf-8")
+    shutil.rmtree(study / "candidates")
+    repository.dvc("repro", within="studies/choices")
+    rows = [json.loads(path.read_text(encoding="utf-8")) for path in study.glob("candidates/*/*/*/metrics.json")]
+    assert sorted((row["recipe"], row["seed"]) for row in rows) == [
+        ("3 plain passes", 1), ("3 plain passes", 2), ("5 plain passes", 1), ("5 plain passes", 2),
+    ]  # fmt: skip
+    assert {row["images"] for row in rows} == {100}
+    assert "up to date" in repository.dvc("status", "dvc.yaml", within="studies/choices")
