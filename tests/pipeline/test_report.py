@@ -90,7 +90,7 @@ def test_recipe_has_every_param_of_network_and_training_with_its_meaning(page: s
     meanings = {name: row.text.removeprefix(name) for row in rows for name in param_keys() if row.text.startswith(name)}
     assert set(meanings) == {key for key in param_keys() if key.startswith(("model.", "train."))}
     assert all(meanings.values())
-    assert "train.epochs Passes over the training images. 2" in words(page)
+    assert "train.epochs Passes over the training images, or over those that train.hard takes. 2" in words(page)
 
 
 def test_provenance_names_the_bytes(made: Path, page: str) -> None:

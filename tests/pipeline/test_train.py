@@ -153,7 +153,8 @@ def test_failed_training_publishes_nothing(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     if error is DivergedError:  # BatchNorm tames any learning rate in range, so the loss itself is made to fail
         monkeypatch.setattr(
-            "torch.nn.functional.cross_entropy", lambda *_, **__: torch.tensor(torch.inf, requires_grad=True)
+            "torch.nn.functional.cross_entropy",
+            lambda _, labels_N, **__: torch.full(labels_N.shape, torch.inf, requires_grad=True),
         )
     with pytest.raises(error):
         train(params(**change), workspace)

@@ -110,7 +110,7 @@ def test_every_key_of_the_recipe_is_told() -> None:
     keys = {key for key, value in recipe.items() if not isinstance(value, dict)}
     assert set(re.findall(r"^\| `(\w+(?:\.\w+)?)` \| [^`]", text, flags=re.MULTILINE)) == {
         *keys,
-        *(f"augment.{key}" for key in recipe["augment"]),
+        *(f"{section}.{key}" for section in ("augment", "hard") for key in recipe[section]),
     }
 
 

@@ -233,4 +233,4 @@ def test_help_of_no_command_outlives_it(monkeypatch: pytest.MonkeyPatch, words: 
 def test_the_commands_of_the_test_above_are_found() -> None:
     found = list(commands())
     assert {("train",), ("predict",), ("study", "trial"), ("study", "summary")} <= set(found)
-    assert len(found) == len(set(found)) == 16
+    assert len(found) == len(set(found)) == 17
