@@ -189,7 +189,7 @@ def check_file_name(option: str, name: str) -> None:
         ParamsError: it is none; ``option`` tells where it was given.
     """
     if re.fullmatch(_FILE_NAME, name) is None:
-        expected = "up to 80 letters, digits, spaces, commas, full stops and hyphens"
+        expected = "up to 80 letters, digits, spaces and . , _ - between letters or digits"
         raise ParamsError(option, [f"got {one_line(repr(name), 60)}, expected {expected}"])
 
 

@@ -24,6 +24,7 @@ from jobs import (
 from torch import nn
 
 from mnist_dvc.augment import Distortions
+from mnist_dvc.data.digits import normalise
 from mnist_dvc.errors import DivergedError, ParamsError
 from mnist_dvc.inference import logits_of
 from mnist_dvc.model import build
@@ -156,6 +157,16 @@ def test_validation_measures_the_average_in_evaluation_mode() -> None:
 def test_published_model_is_the_average_not_the_last_step() -> None:
     finished = finish(job())
     assert not same(weights(finished), finished.raw_model_state)
+
+
+def test_published_statistics_are_those_of_clean_training_images_for_the_published_weights() -> None:
+    stem = finish(job(validation=None)).model.get_submodule("stem")
+    assert isinstance(stem, nn.Sequential)
+    images_N1HW, _ = TRAIN.batch(torch.arange(len(TRAIN)))
+    with torch.no_grad():
+        seen_NCHW = stem[1](stem[0](normalise(images_N1HW)))
+    torch.testing.assert_close(stem[2].running_mean, seen_NCHW.mean(dim=(0, 2, 3)))
+    torch.testing.assert_close(stem[2].running_var, seen_NCHW.transpose(0, 1).flatten(1).var(dim=1))
 
 
 def test_without_validation_the_columns_are_empty() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -97,8 +98,7 @@ def seen_by(**changes: Any) -> list[int]:
     """Images of each step."""
     plain = job(**changes)
     spy = Spy(plain.model)
-    object.__setattr__(plain, "model", spy)
-    finish(plain)
+    finish(replace(plain, model=spy))
     return [len(images_N1HW) for images_N1HW in spy.seen]
 
 
