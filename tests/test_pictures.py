@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PAGE = (ROOT / "docs/pictures.md").read_text(encoding="utf-8")
 SEED = 14
 """Other pictures than those of the page, which again are others than those that constants were chosen on."""
-MISSED = {"ballpoint": 0.98, "tight crop": 0.96}
+MISSED = {"tight crop": 0.96, "chalk in a lamp's light": 0.96}
 """Goals that are missed, and what is reached in their place."""
 ROWS = re.findall(r"^\| ([^|]+) \| (\d+) \| ([\d.]+)% \|", PAGE, re.MULTILINE)
 
