@@ -283,6 +283,12 @@ def candidate(
     recipe: Annotated[str, typer.Option(metavar="NAME", help="What this candidate is called.")],
     seed: SeedOption,
     changes: SetOption,
+    teachers: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--teacher", metavar="MODEL", parser=given_path, help="One of its teachers, to compare it with; repeatable."
+        ),
+    ] = None,
     params: ParamsOption = DEFAULT_PARAMS,
 ) -> None:
     """Train one candidate for a recipe, score it on the images held out, write candidates/QUESTION/RECIPE/SEED/."""
@@ -293,7 +299,7 @@ def candidate(
     with loaded_params(params, changes, seed) as loaded:
         from mnist_dvc.study.trial import candidate as run
 
-        run(loaded, Paths(), question=question, recipe=recipe)
+        run(loaded, Paths(), teachers or [], question=question, recipe=recipe)
 
 
 @of_studies()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["build", "networks"]
 
-NAMES = ("reference", "compact", "sprint", "compact-1k", "compact-2k5", "compact-5k", "compact-10k")
+NAMES = ("reference", "compact", "loop", "sprint", "compact-1k", "compact-2k5", "compact-5k", "compact-10k")
 """As ``mnist_dvc.model`` has them, which imports PyTorch; a test compares the two."""
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mnist_dvc.errors import ParamsError
 from mnist_dvc.model.blocks import initialise
 from mnist_dvc.model.compact import COMPACT, SIZES, CompactNet
+from mnist_dvc.model.loop import LoopNet
 from mnist_dvc.model.reference import ReferenceNet
 from mnist_dvc.model.sprint import SprintNet
 from mnist_dvc.model.teacher import TeacherNet
@@ -28,6 +29,7 @@ __all__ = ["NETWORKS", "TEACHERS", "build", "check_name"]
 NETWORKS: dict[str, Callable[[float], nn.Module]] = {
     "reference": ReferenceNet,
     "compact": functools.partial(CompactNet, COMPACT),
+    "loop": LoopNet,
     "sprint": SprintNet,
     **{name: functools.partial(CompactNet, size) for name, size in SIZES.items()},
 }

@@ -234,10 +234,14 @@ def speed_section(benchmarks: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def choices_table(rows: Sequence[Mapping[str, str]], question: str) -> str:
-    """What was compared for one question of docs/choices.csv, on validation images."""
-    header = ("network", "seed", "recipe", "validation images", "errors", "NLL")
-    columns = ("network", "seed", "recipe", "images", "errors", "nll")
-    return _table(header, [tuple(row[column] for column in columns) for row in rows if row["question"] == question])
+    """What was compared for one question on validation images, and how far students were from their teachers."""
+    asked = [row for row in rows if row["question"] == question]
+    header: tuple[str, ...] = ("network", "seed", "recipe", "validation images", "errors", "NLL")
+    columns: tuple[str, ...] = ("network", "seed", "recipe", "images", "errors", "nll")
+    if any("divergence" in row for row in asked):
+        header += ("of the teachers", "of both", "divergence", "in a view taught", "in a fresh view")
+        columns += ("teachers_errors", "shared_errors", "divergence", "divergence_taught", "divergence_fresh")
+    return _table(header, [tuple(row.get(column, "") for column in columns) for row in asked])
 
 
 def with_block(text: str, name: str, content: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import torch
@@ -149,8 +149,7 @@ def trained(
         inputs = Inputs.of(stage, params, sections, files, provenance(threads, device, precision))
         clock = time.perf_counter()
         digits = Prepared.open(prepared)
-        job = _job(params, digits, teaching, networks, device)
-        job = job if validated else replace(job, validation=None)
+        job = _job(params, digits, teaching, networks, device, validated=validated)
         for path in outputs:
             check_writable(path)
         snapshots = SnapshotFolder(state / "resume", inputs.identity)
@@ -173,7 +172,9 @@ def warn(line: str) -> None:
     print(f"train: {line}", file=sys.stderr)
 
 
-def _job(params: Params, digits: Prepared, teaching: Path, networks: Networks, device: torch.device) -> Job:
+def _job(
+    params: Params, digits: Prepared, teaching: Path, networks: Networks, device: torch.device, *, validated: bool
+) -> Job:
     """What is to be trained on this machine."""
     train, answers = digits.read("train"), None
     if params.train.distillation:
@@ -181,7 +182,7 @@ def _job(params: Params, digits: Prepared, teaching: Path, networks: Networks, d
     return Job(
         model=build(params.model, generator(params.train.seed, "weights"), networks).to(device),
         digits=Digits.on(device, train),
-        validation=Digits.on(device, digits.read("validation")) if "validation" in digits else None,
+        validation=Digits.on(device, digits.read("validation")) if validated and "validation" in digits else None,
         params=params.train,
         precision=choose_precision(params.train.precision, device),
         teaching=None if answers is None else answers.to(device),

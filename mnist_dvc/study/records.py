@@ -24,6 +24,7 @@ __all__ = [
     "SUMMARY",
     "TIMING",
     "Candidate",
+    "Fidelity",
     "FileName",
     "Learned",
     "Point",
@@ -70,6 +71,20 @@ class Trial(Learned, Scored):
     parameters: Annotated[int, Field(ge=1, lt=BUDGET)]
 
 
+class Fidelity(Record):
+    """A student beside its teachers: wrong answers on the images held out, and mean divergences in nats per image.
+
+    ``divergence`` is of the images held out, the others of distorted training images, in a view that was taught and in
+    one that was not.
+    """
+
+    teachers_errors: Annotated[int, Field(ge=0)]
+    shared_errors: Annotated[int, Field(ge=0)]
+    divergence: _Score
+    divergence_taught: _Score
+    divergence_fresh: _Score
+
+
 class Candidate(Record):
     """What a candidate came to on the images held out: a row of the answer to ``question``; NLL in nats per image."""
 
@@ -80,11 +95,14 @@ class Candidate(Record):
     images: Positive
     errors: Annotated[int, Field(ge=0)]
     nll: _Score
+    fidelity: Fidelity | None = None
 
     @model_validator(mode="after")
     def _counts(self) -> Self:
         if self.errors > self.images:
             raise ValueError(f"{self.errors} errors, of {self.images} images")
+        if self.fidelity and self.fidelity.shared_errors > min(self.errors, self.fidelity.teachers_errors):
+            raise ValueError(f"{self.fidelity.shared_errors} shared errors, more than one of the two has")
         return self
 
 

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-__all__ = ["STUDIES", "rendered", "results"]
+__all__ = ["COMPARED", "STUDIES", "rendered", "results"]
 
 STUDIES = ("record", "default", "fast", "frontier")
 """In the order in which they are shown."""
+COMPARED = ("choices", "taught")
+"""Those whose candidates recipes were chosen by."""
 BENCHMARKS = "docs/benchmarks"
 """A file of each machine and device that `nox -s bench -- --results` was run on, and of none that it was not."""
 EXPECTED = "a file of this repository"
@@ -65,7 +67,8 @@ def rendered(root: Path) -> dict[Path, bytes]:
     blocks = {f"study {name}": f"{seed_table(s)}\n\n{machine_line(s)}" for name, s in summaries.items()}
     blocks |= {"bench profile": parts_table(benchmarks), "speed": speed_section(benchmarks)}
     choices = read_table(_content(root / "docs/choices.csv"), root / "docs/choices.csv", CHOICES)
-    choices += _candidates(root / "studies/choices")
+    for study in COMPARED:
+        choices += _candidates(root / "studies" / study)
     for question in dict.fromkeys(row["question"] for row in choices):
         blocks[f"choice {question}"] = choices_table(choices, question)
     frontier = summaries["frontier"]
@@ -80,11 +83,12 @@ def rendered(root: Path) -> dict[Path, bytes]:
 
 
 def _candidates(study: Path) -> list[dict[str, str]]:
-    """What the candidates came to, as rows of docs/choices.csv."""
+    """What the candidates came to, as rows of docs/choices.csv, with more columns where there were teachers."""
     rows = []
     for path in sorted((study / "candidates").glob("*/*/*/metrics.json")):
-        told = parsed(_content(path), path, Candidate, EXPECTED, ArtifactError).model_dump()
-        rows.append({key: str(value) for key, value in told.items()} | {"nll": f"{told['nll']:.5f}"})
+        told = parsed(_content(path), path, Candidate, EXPECTED, ArtifactError)
+        fields = told.model_dump(exclude={"fidelity"}) | (told.fidelity.model_dump() if told.fidelity else {})
+        rows.append({key: f"{value:.5f}" if isinstance(value, float) else str(value) for key, value in fields.items()})
     return rows
 
 

@@ -9,32 +9,27 @@ from typing import TYPE_CHECKING
 import torch
 from rich.progress import track
 
-from mnist_dvc.augment import distort
-from mnist_dvc.data.digits import Digits, normalise
+from mnist_dvc.data.digits import Digits
 from mnist_dvc.data.prepared import Prepared
 from mnist_dvc.errors import ArtifactError
 from mnist_dvc.files import check_writable, exclusive, write_atomically
-from mnist_dvc.model import TEACHERS
-from mnist_dvc.model.weights import read_model
 from mnist_dvc.running.inputs import Inputs
 from mnist_dvc.runtime import choose_device, choose_precision, provenance, set_up
+from mnist_dvc.study.ensemble import Ensemble
 from mnist_dvc.training.teaching import Lesson, Teaching, read_teaching, teaching_bytes, view_distortions
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from mnist_dvc.params import Params
     from mnist_dvc.paths import Paths
 
 __all__ = ["teach"]
 
-MNIST = "mnist"
 READ = ("train.augment", "train.device", "train.precision", "train.threads")
 """Params of the students that the answers depend on."""
-BATCH = 250
-"""Images per forward pass; larger ones fall out of the processor's cache."""
 
 
 def teach(params: Params, paths: Paths, teachers: list[Path], *, views: int, seed: int) -> None:
@@ -59,7 +54,7 @@ def teach(params: Params, paths: Paths, teachers: list[Path], *, views: int, see
         OSError: the answers cannot be written.
     """
     state = paths.state / "teach"
-    with exclusive(state, "mnist-dvc study teach"):
+    with exclusive(state, "mnist-dvc study teach", paths.teaching.parent):
         device = choose_device(params.train.device)
         precision = choose_precision(params.train.precision, device)
         threads = set_up(params.train.threads, _say)
@@ -67,7 +62,7 @@ def teach(params: Params, paths: Paths, teachers: list[Path], *, views: int, see
         inputs = Inputs.of(__name__, params, READ, files, provenance(threads, device, precision))
         check_writable(paths.teaching)
         prepared = Prepared.open(paths.prepared)
-        models = [_read_teacher(path, prepared).to(device) for path in teachers]
+        asked = Ensemble.of_teachers(teachers, prepared, device, precision)
         lesson = Lesson(
             augment=params.train.augment,
             seed=seed,
@@ -76,59 +71,33 @@ def teach(params: Params, paths: Paths, teachers: list[Path], *, views: int, see
             teachers=[str(inputs.files[path]) for path in teachers],
             precision=precision,
         )
-        class_room = _ClassRoom(models, Digits.on(device, prepared.read("train")), lesson)
+        class_room = _ClassRoom(asked, Digits.on(device, prepared.read("train")), lesson)
         kept = state / inputs.name
         answers_VNK = torch.stack([_kept(class_room, kept, view) for view in track(range(views), "asking teachers")])
         content = teaching_bytes(Teaching(lesson, answers_VNK))
         with inputs.publishing():
             write_atomically(paths.teaching, content)
         shutil.rmtree(kept)
-    asked = f"{len(models)} teachers on {views} views of {answers_VNK.shape[1]:,} images"
-    print(f"Asked {asked}  ->  {paths.teaching}")
+    print(f"Asked {len(teachers)} teachers on {views} views of {answers_VNK.shape[1]:,} images  ->  {paths.teaching}")
 
 
 def _say(line: str) -> None:
     print(f"teach: {line}", file=sys.stderr)
 
 
-def _read_teacher(path: Path, prepared: Prepared) -> nn.Module:
-    """The teacher in ``path``, unless it may have learned from the test images of the students.
-
-    MNIST's test images are a file of their own, so there any split of the others will do; a smaller set is one pool.
-    """
-    model, card = read_model(path, TEACHERS)
-    if card.dataset != prepared.dataset or (card.dataset != MNIST and card.data_digest != prepared.digest):
-        got = f"{card.dataset} ({card.data_digest[:12]})"
-        expected = f"the prepared {prepared.dataset} ({prepared.digest[:12]})"
-        raise ArtifactError(path, "data it was trained on", got=got, expected=expected)
-    return model.to(memory_format=torch.channels_last)
-
-
 class _ClassRoom:
     """Teachers before the images that they are asked about."""
 
-    def __init__(self, teachers: list[nn.Module], digits: Digits, lesson: Lesson) -> None:
+    def __init__(self, teachers: Ensemble, digits: Digits, lesson: Lesson) -> None:
         self._teachers = teachers
         self._digits = digits
         self.lesson = lesson
-        self._bfloat16 = lesson.precision == "bfloat16"
 
-    @torch.no_grad()
     def answers(self, view: int) -> Tensor:
-        """Log-probabilities (N, K), float16, on the CPU: the logarithm of the mean of the teachers' probabilities."""
+        """Log-probabilities (N, K), float16, on the CPU."""
         device = self._digits.labels_N.device
         distortions = view_distortions(self.lesson, view, len(self._digits), device)
-        answers = []
-        for index_M in torch.split(torch.arange(len(self._digits), device=device), BATCH):
-            images_M1HW, _ = self._digits.batch(index_M)
-            if distortions is not None:
-                images_M1HW = distort(images_M1HW, distortions[index_M])
-            images_M1HW = normalise(images_M1HW)
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self._bfloat16):
-                logits = [teacher(images_M1HW) for teacher in self._teachers]
-            mean_MK = torch.stack([logits_MK.float().softmax(dim=1) for logits_MK in logits]).mean(dim=0)
-            answers.append(mean_MK.log().half())
-        return torch.cat(answers).cpu()
+        return self._teachers.answers(self._digits, distortions).log().half().cpu()
 
 
 def _kept(class_room: _ClassRoom, folder: Path, view: int) -> Tensor:

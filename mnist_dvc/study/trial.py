@@ -10,8 +10,8 @@ import torch
 
 from mnist_dvc.data.digits import Digits
 from mnist_dvc.data.prepared import Prepared
-from mnist_dvc.errors import DataError
-from mnist_dvc.files import exclusive, publish, write_atomically
+from mnist_dvc.errors import ArtifactError, DataError
+from mnist_dvc.files import exclusive, file_sha256, publish, write_atomically
 from mnist_dvc.inference import logits_of
 from mnist_dvc.metrics import Predictions, scores
 from mnist_dvc.model import NETWORKS, TEACHERS, check_name
@@ -24,7 +24,10 @@ from mnist_dvc.running.run import Trained, last_epoch, trained, warn
 from mnist_dvc.running.runs import training_run
 from mnist_dvc.running.shown import tensorboard_report
 from mnist_dvc.runtime import machine
+from mnist_dvc.study.ensemble import Ensemble
+from mnist_dvc.study.fidelity import fidelity
 from mnist_dvc.study.records import METRICS, TIMING, Candidate, Learned, Timing, Trial
+from mnist_dvc.training.teaching import read_teaching
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from mnist_dvc.params import Params
     from mnist_dvc.paths import Paths
     from mnist_dvc.running.run import Networks
+    from mnist_dvc.training.teaching import Teaching
 
 __all__ = ["candidate", "teacher", "trial"]
 
@@ -83,7 +87,7 @@ def teacher(params: Params, paths: Paths) -> None:
     )
 
 
-def candidate(params: Params, paths: Paths, *, question: str, recipe: str) -> None:
+def candidate(params: Params, paths: Paths, teachers: list[Path], *, question: str, recipe: str) -> None:
     """Train a candidate for a recipe, score it on the images held out, write ``candidates/.../metrics.json``.
 
     No test image is read, so any number of candidates may be compared. The file is a row of the comparison; its folder
@@ -92,23 +96,40 @@ def candidate(params: Params, paths: Paths, *, question: str, recipe: str) -> No
     Args:
         params: of the candidate.
         paths: the workspace of the study, whose prepared digits have images held out.
+        teachers: model files of those who gave its answers, to be compared with; none if it learns from labels.
         question: what is to be chosen, a name that :func:`mnist_dvc.study.records.check_file_name` lets through.
         recipe: what this candidate is called in the answer, another such name.
 
     Raises:
+        ArtifactError: ``teachers`` are not those whose answers these are.
         DataError: no images are held out.
         as :func:`trial`.
     """
-    if "validation" not in Prepared.open(paths.prepared):
+    prepared = Prepared.open(paths.prepared)
+    if "validation" not in prepared:
         raise DataError(paths.prepared, "images held out", got="none", expected="some; see data.validation")
+    teaching = _answers_of(teachers, paths, prepared) if teachers else None
     folder = paths.candidate(question, recipe, params.train.seed)
     with _training(params, paths, "candidate", ("model", "train"), folder, networks=NETWORKS, validated=False) as done:
         scored = _scores_on(done, "validation", params.evaluate.batch_size)
         told = {"question": question, "recipe": recipe, "seed": params.train.seed, "network": done.card.network}
         told |= {key: scored[key] for key in ("images", "errors", "nll")}
+        if teaching is not None:
+            asked = Ensemble.of_teachers(teachers, prepared, torch.device("cpu"), teaching.lesson.precision)
+            told["fidelity"] = fidelity(done.finished.model, asked, prepared, teaching).model_dump()
         with done.inputs.publishing():
             write_atomically(folder / METRICS, record_bytes(Candidate, told))
     print(f"{recipe}, seed {params.train.seed}: NLL {scored['nll']:.5f}, {scored['errors']} errors  ->  {folder}")
+
+
+def _answers_of(teachers: list[Path], paths: Paths, prepared: Prepared) -> Teaching:
+    """The answers of this study, once it was seen that ``teachers`` gave them."""
+    teaching = read_teaching(paths.teaching, prepared.digest)
+    for path in teachers:
+        if file_sha256(path) not in teaching.lesson.teachers:
+            expected = f"one of the {len(teaching.lesson.teachers)} who gave the answers in {paths.teaching}"
+            raise ArtifactError(path, "teacher", got="another", expected=expected)
+    return teaching
 
 
 @contextmanager

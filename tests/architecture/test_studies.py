@@ -33,10 +33,11 @@ def test_trial_depends_on_exactly_the_modules_that_decide_its_numbers(study: str
     assert listed(trial) == expected
 
 
-def test_teachers_and_their_answers_depend_on_the_modules_that_decide_them() -> None:
-    stages = pipeline("record")
+@pytest.mark.parametrize("study", ["record", "taught"])
+def test_teachers_and_their_answers_depend_on_the_modules_that_decide_them(study: str) -> None:
+    stages = pipeline(study)
     assert listed(stages["teacher"]) == deciding("trial", "teacher") - {"metrics", "training.teaching"}
-    assert listed(stages["teach"]) == deciding("teach", "teacher") | {"study.teach"}
+    assert listed(stages["teach"]) == deciding("teach", "teacher") | {"study.teach", "study.ensemble"}
 
 
 def test_the_check_of_dependencies_can_fail() -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from asking import ask as ask_teachers
+from asking import plant
 from helpers import NETWORK, command, params, raw_digits, remove_split, write_params
 
 from mnist_dvc.data.digits import Digits, normalise
@@ -15,14 +17,20 @@ from mnist_dvc.data.prepared import Prepared, write_prepared
 from mnist_dvc.data.splits import split
 from mnist_dvc.errors import ArtifactError, BusyError, DataError, ParamsError
 from mnist_dvc.files import exclusive, json_bytes
+from mnist_dvc.model import NETWORKS, TEACHERS
 from mnist_dvc.model.weights import read_model
-from mnist_dvc.study.records import Candidate, check_file_name
+from mnist_dvc.report.results import choices_table
+from mnist_dvc.study.ensemble import Ensemble
+from mnist_dvc.study.fidelity import fidelity
+from mnist_dvc.study.records import Candidate, Fidelity, check_file_name
 from mnist_dvc.study.results import _candidates
 from mnist_dvc.study.trial import candidate, trial
 from mnist_dvc.training.engine import Job
+from mnist_dvc.training.teaching import read_teaching
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from mnist_dvc.paths import Paths
 
@@ -36,7 +44,7 @@ def told(paths: Paths, recipe: str = RECIPE, seed: int = 1) -> dict[str, Any]:
 
 def ask(paths: Paths, recipe: str = RECIPE, **train: Any) -> dict[str, Any]:
     changed = params(**({"epochs": 1} | train))
-    candidate(changed, paths, question=QUESTION, recipe=recipe)
+    candidate(changed, paths, [], question=QUESTION, recipe=recipe)
     return told(paths, recipe, changed.train.seed)
 
 
@@ -121,7 +129,86 @@ def test_command_line(workspace: Paths) -> None:
     assert refused.stderr.startswith("mnist-dvc: --recipe: got '../x', expected up to 80 letters")
 
 
+# -------------------------------------------------------------------------------------------------- beside its teachers
+
+
+@pytest.fixture
+def teachers(workspace: Paths) -> list[Path]:
+    """They have answered about three views."""
+    planted = [plant(workspace, seed) for seed in (101, 102)]
+    ask_teachers(workspace, planted)
+    return planted
+
+
+def beside(paths: Paths, teachers: list[Path], **train: Any) -> dict[str, Any]:
+    candidate(params(**({"epochs": 2, "distillation": 1.0} | train)), paths, teachers, question=QUESTION, recipe=RECIPE)
+    measured: dict[str, Any] = told(paths)["fidelity"]
+    return measured
+
+
+def test_student_is_compared_with_its_teachers_where_neither_has_learned(
+    workspace: Paths, teachers: list[Path]
+) -> None:
+    measured = beside(workspace, teachers)
+    trial(params(epochs=2, distillation=1.0), workspace)
+    held_out = Digits.on(torch.device("cpu"), Prepared.open(workspace.prepared).read("validation"))
+    images_N1HW = normalise(held_out.batch(torch.arange(len(held_out)))[0])
+    student, *asked = (
+        read_model(path, NETWORKS | TEACHERS)[0].eval()
+        for path in (workspace.trial(NETWORK, 1) / "model.safetensors", *teachers)
+    )
+    with torch.no_grad():
+        ours_NK = student(images_N1HW).softmax(dim=1)
+        theirs_NK = sum(teacher(images_N1HW).softmax(dim=1) for teacher in asked) / len(asked)
+    wrong_N, their_wrong_N = (answers_NK.argmax(dim=1) != held_out.labels_N for answers_NK in (ours_NK, theirs_NK))
+    assert measured["teachers_errors"] == int(their_wrong_N.sum())
+    assert measured["shared_errors"] == int((wrong_N & their_wrong_N).sum())
+    divergence = float((theirs_NK * (theirs_NK.log() - ours_NK.log())).sum(dim=1).mean())
+    assert measured["divergence"] == pytest.approx(divergence, rel=1e-3)
+
+
+def test_taught_view_is_nearer_than_before_and_a_fresh_one_is_another(workspace: Paths, teachers: list[Path]) -> None:
+    before = beside(workspace, teachers, learning_rate=1e-6)
+    after = beside(workspace, teachers, epochs=12)
+    assert after["divergence_taught"] < 0.5 * before["divergence_taught"]
+    assert after["divergence_taught"] != after["divergence_fresh"]
+
+
+def test_divergence_from_oneself_is_none(workspace: Paths, teachers: list[Path]) -> None:
+    """Whatever the digits are: what the figures above are measured against."""
+    prepared = Prepared.open(workspace.prepared)
+    asked = Ensemble.of_teachers(teachers[:1], prepared, torch.device("cpu"), "float32")
+    measured = fidelity(asked.models[0], asked, prepared, read_teaching(workspace.teaching, prepared.digest))
+    assert measured.divergence == pytest.approx(0.0, abs=1e-6)
+    assert measured.divergence_fresh == pytest.approx(0.0, abs=1e-6)
+    assert measured.shared_errors == measured.teachers_errors
+
+
+def test_teacher_that_gave_none_of_the_answers_is_refused_before_any_work(
+    workspace: Paths, teachers: list[Path]
+) -> None:
+    with pytest.raises(ArtifactError, match="teacher: got another, expected one of the 2 who gave the answers in .*"):
+        beside(workspace, [*teachers, plant(workspace, 103)])
+    assert not (workspace.root / "candidates").exists()
+
+
+def test_missing_teacher_is_refused(workspace: Paths, teachers: list[Path]) -> None:
+    teachers[1].unlink()
+    with pytest.raises(ArtifactError, match="102/model.safetensors: teacher: got "):
+        beside(workspace, teachers)
+
+
 # -------------------------------------------------------------------------------------------------------- what is shown
+
+
+def test_columns_of_the_teachers_are_shown_where_there_were_some(workspace: Paths, teachers: list[Path]) -> None:
+    ask(workspace, recipe="alone")
+    alone = choices_table(_candidates(workspace.root), QUESTION)
+    assert "divergence" not in alone
+    measured = beside(workspace, teachers)
+    table = choices_table(_candidates(workspace.root), QUESTION)
+    assert f"| {measured['shared_errors']} | {measured['divergence']:.5f} |" in table
+    assert re.search(r"\| alone \| 100 \| \d+ \| [\d.]+ \|  \|  \|  \|  \|  \|", table)
 
 
 def test_rows_are_shown_as_those_written_by_hand(workspace: Paths) -> None:
@@ -135,6 +222,10 @@ def test_rows_are_shown_as_those_written_by_hand(workspace: Paths) -> None:
 
 DAMAGE: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "more errors than images": (lambda row: row | {"errors": 101}, "101 errors, of 100 images"),
+    "more errors of both than of one": (
+        lambda row: row | {"fidelity": dict.fromkeys(Fidelity.model_fields, 0) | {"shared_errors": 1}},
+        "1 shared errors, more than one of the two has",
+    ),
     "a pipe in a name": (lambda row: row | {"recipe": "a|b"}, "recipe"),
     "no figure": (lambda row: {key: row[key] for key in row if key != "nll"}, "nll"),
 }
