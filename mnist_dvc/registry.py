@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 __all__ = ["build", "networks"]
 
-NAMES = ("reference", "compact", "loop", "sprint", "compact-1k", "compact-2k5", "compact-5k", "compact-10k")
+NAMES = (
+    *("reference", "compact", "loop", "sprint"),
+    *("compact-1k", "compact-2k5", "compact-5k", "compact-10k"),
+    *("tiny-350", "tiny-700", "tiny-1k", "tiny-2k"),
+)
 """As ``mnist_dvc.model`` has them, which imports PyTorch; a test compares the two."""
 
 

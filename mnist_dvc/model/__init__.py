@@ -13,6 +13,7 @@ from mnist_dvc.model.loop import LoopNet
 from mnist_dvc.model.reference import ReferenceNet
 from mnist_dvc.model.sprint import SprintNet
 from mnist_dvc.model.teacher import TeacherNet
+from mnist_dvc.model.tiny import TINY, TinyNet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -32,6 +33,7 @@ NETWORKS: dict[str, Callable[[float], nn.Module]] = {
     "loop": LoopNet,
     "sprint": SprintNet,
     **{name: functools.partial(CompactNet, size) for name, size in SIZES.items()},
+    **{name: functools.partial(TinyNet, shape) for name, shape in TINY.items()},
 }
 TEACHERS: dict[str, Callable[[float], nn.Module]] = {"teacher": TeacherNet}
 """Networks beyond the budget, known to the commands that train and ask teachers and to no other."""

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from deciding import deciding, listed
+from deciding import NETWORK_FILES, deciding, listed
 from helpers import ROOT
 from ruamel.yaml import YAML
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 TEACHING = {"model.teacher", "study.ensemble", "study.fidelity", "training.teaching"}
 """What decides a student's numbers and its distance from its teachers, beside what decides those of any candidate."""
+MODULE = {"choices": "${item.candidate.network}", "taught": "${item.candidate.module}"}
 
 
 class Study:
@@ -84,10 +85,18 @@ NETWORKS_TRIED = {(name, candidate["network"]) for name, study in ALL.items() fo
 
 @pytest.mark.parametrize(("name", "network"), sorted(NETWORKS_TRIED))
 def test_candidate_depends_on_exactly_the_modules_that_decide_its_numbers(name: str, network: str) -> None:
-    deps = ALL[name].stages["candidate"]["deps"]
+    deps = [
+        file.replace(MODULE[name], NETWORK_FILES[network].removeprefix("model."))
+        for file in ALL[name].stages["candidate"]["deps"]
+    ]
     assert network in NETWORKS
     expected = deciding("trial", network) - {"training.teaching"} | (TEACHING if name == "taught" else set())
-    assert listed({"deps": [file.replace("${item.candidate.network}", network) for file in deps]}) == expected
+    assert listed({"deps": deps}) == expected
+
+
+def test_candidates_name_the_module_of_their_network() -> None:
+    for candidate in ALL["taught"].candidates:
+        assert f"model.{candidate['module']}" == NETWORK_FILES[candidate["network"]]
 
 
 def digest(path: Path) -> str:
