@@ -398,7 +398,7 @@ def bench(session: nox.Session) -> None:
 def rivals(session: nox.Session) -> None:
     """Other frameworks' examples beside studies/fast, half an hour: needs MNIST's folder as argument, Clang for one."""
     session.install("-e", ".[train]", *group("rivals"))
-    session.run("python", "tests/rivals/compare.py", *session.posargs)
+    session.run("python", "tests/rivals/side_by_side.py", *session.posargs)
 
 
 for _name, _run in {"tests": run_tests, "architecture": run_architecture, "bench": run_bench}.items():

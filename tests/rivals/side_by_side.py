@@ -1,6 +1,6 @@
 """Train MNIST as the authors of other frameworks do in their examples, and as studies/fast does, one after the other.
 
-    python tests/rivals/compare.py FOLDER [--results FILE] [--epochs N]
+    python tests/rivals/side_by_side.py FOLDER [--results FILE] [--epochs N]
 
 Each is a process of its own with all processors. FOLDER has MNIST's files; `--epochs` is to try this script, no more.
 """
