@@ -394,6 +394,13 @@ def bench(session: nox.Session) -> None:
     run_bench(session)
 
 
+@session(default=False)
+def rivals(session: nox.Session) -> None:
+    """Other frameworks' examples beside studies/fast, half an hour: needs MNIST's folder as argument, Clang for one."""
+    session.install("-e", ".[train]", *group("rivals"))
+    session.run("python", "tests/rivals/side_by_side.py", *session.posargs)
+
+
 for _name, _run in {"tests": run_tests, "architecture": run_architecture, "bench": run_bench}.items():
     on_build(
         _run, _name, "cpu", "on a CPU build: needs uv and PyTorch's index, else says so and takes the default build"

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 GRAPH = grimp.build_graph("mnist_dvc", cache_dir=None)
 
 TELLING = (
-    *("cli", "codebase", "describe", "description", "errors", "files", "params", "paths", "pipeline", "report"),
-    *("records", "running", "study", "version", "runtime", "yaml", "inference", "model.weights"),
+    *("cli", "codebase", "describe", "description", "errors", "files", "params", "paths", "pipeline", "program"),
+    *("records", "report", "running", "study", "version", "runtime", "yaml", "inference", "model.weights"),
     *("data.arrays", "data.prepared", "data.splits", "training.snapshot", "training.checkpoint", "training.events"),
     *("model.tensorfile", "training.answers", "training.consistency"),
 )

@@ -6,6 +6,7 @@ import csv
 import gzip
 import hashlib
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -45,6 +46,14 @@ if TYPE_CHECKING:
 
 posix = pytest.mark.skipif(os.name == "nt", reason="signals, forks and full devices are POSIX")
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def committed(key: str) -> str:
+    """The line of the root's params.yaml that sets ``key``, up to the blank after its value: ``epochs: 3 ``."""
+    found: list[str] = re.findall(rf"\b{key}: \S+ ", (ROOT / "params.yaml").read_text(encoding="utf-8"))
+    return found[0]
+
+
 NETWORK = "compact-1k"
 """What the tests train, where any network will do: of the shape of `compact`, with fewer channels."""
 PARAMETERS = 886

@@ -27,7 +27,7 @@ LIMITED = """
 import contextlib, io, json, resource, sys
 from pathlib import Path
 resource.setrlimit(resource.RLIMIT_DATA, (2**30, 2**30))
-from mnist_dvc.cli import _run
+from mnist_dvc.program import _run
 told = {}
 for path in sorted(Path("hostile").iterdir()):
     sys.argv = ["mnist-dvc", "predict", "--json", "--model", str(path), "picture.png"]

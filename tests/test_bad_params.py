@@ -8,7 +8,7 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers import NO_FILES, ROOT
+from helpers import NO_FILES, ROOT, committed
 from ruamel.yaml import YAML
 
 from mnist_dvc.errors import ParamsError
@@ -28,11 +28,11 @@ def put(old: str, new: str) -> bytes:
 
 
 def epochs(text: str) -> bytes:
-    return put("epochs: 47 ", f"epochs: {text} ")
+    return put(committed("epochs"), f"epochs: {text} ")
 
 
 def rate(text: str) -> bytes:
-    return put("learning_rate: 0.02 ", f"learning_rate: {text} ")
+    return put(committed("learning_rate"), f"learning_rate: {text} ")
 
 
 def source(text: str) -> bytes:
@@ -115,7 +115,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "section in other case": (put("evaluate:", "Evaluate:"), "Evaluate: unknown key, did you mean evaluate?"),
     "key with a blank": (put("  epochs:", "  'epochs ':"), "train.epochs : unknown key, did you mean train.epochs?"),
     "key of another section": (put("  dropout:", "  epochs:"), "model.epochs: unknown key, did you mean train.epochs?"),
-    "missing key": (put("  epochs: 47 ", "  # "), "train.epochs: missing, expected a whole number from 1 to 10000"),
+    "missing key": (put(committed("epochs"), "# "), "train.epochs: missing, expected a whole number from 1 to 10000"),
     "missing section": (section(""), "evaluate: missing, expected a mapping with the keys batch_size"),
     "number as key": (put("  epochs:", "  1:"), "train.1: got a key that is no text, expected a mapping with the keys"),
     "truth as key": (put("  epochs:", "  true:"), "train.1: got a key that is no text"),

@@ -188,7 +188,7 @@ def imported(code: str, *, cwd: Path) -> set[str]:
     return {name.partition(".")[0] for name in result.stderr.split()}
 
 
-HELP = "from mnist_dvc.cli import _run\n_run()"
+HELP = "from mnist_dvc.program import _run\n_run()"
 
 
 def test_help_and_params_import_no_heavy_library(tmp_path: Path) -> None:
@@ -355,11 +355,11 @@ def test_summary_as_json_and_as_table_agree(tmp_path: Path) -> None:
 
 STARTED = """
 import os, sys
-from mnist_dvc import cli
+from mnist_dvc import cli, program
 
 cli.as_begun = lambda: print("mnist_dvc.pipeline.prepare" in sys.modules, "torch" in sys.modules)
 sys.argv = ["mnist-dvc", "prepare", *sys.argv[1:]]
-cli._run()
+program._run()
 print("mnist_dvc.pipeline.prepare" in sys.modules)
 """
 

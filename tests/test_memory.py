@@ -58,13 +58,13 @@ def test_silent_error_of_c_code_is_one_where_no_room_is_left(monkeypatch: pytest
 
 ENDS = """
 import ctypes
-from mnist_dvc import cli
+from mnist_dvc import program
 def run():
     {way}
     return 0
-cli._run = run
+program._run = run
 {sabotage}
-cli.main()
+program.main()
 """
 EXIT = "ctypes.CDLL(None).exit(1)"
 TERMINATE = """cpp = ctypes.CDLL("libstdc++.so.6"); cpp[{thrower!r}](*{arguments})"""
@@ -98,4 +98,4 @@ def test_defect_of_a_library_is_not_called_so() -> None:
 @pytest.mark.parametrize(("way", "code"), [(EXIT, 1), (BAD_ALLOC, -6)])
 def test_library_would_choose_the_code_without_us(way: str, code: int) -> None:
     """The twin."""
-    assert ended(way, "cli.when_a_library_exits = lambda _: None").returncode == code
+    assert ended(way, "program.when_a_library_exits = lambda _: None").returncode == code

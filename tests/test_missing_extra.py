@@ -14,7 +14,7 @@ from graphs import changed
 from helpers import write_params
 from PIL import Image
 
-from mnist_dvc import cli
+from mnist_dvc import program
 from mnist_dvc.describe import describe
 from mnist_dvc.description import description_json
 from mnist_dvc.model import NETWORKS
@@ -35,7 +35,7 @@ EXTRA = (
     "dvc",
     "jinja2",
 )
-WITHOUT = "import sys\nsys.modules.update(dict.fromkeys({!r}))\nfrom mnist_dvc.cli import main\nmain()"
+WITHOUT = "import sys\nsys.modules.update(dict.fromkeys({!r}))\nfrom mnist_dvc.program import main\nmain()"
 """A module that is None in there is one that is not installed."""
 
 
@@ -127,6 +127,6 @@ def test_module_of_our_own_that_is_missing_is_a_defect(
     def app(prog_name: str) -> None:
         raise ModuleNotFoundError(f"No module named {prog_name}", name="mnist_dvc.nowhere")
 
-    monkeypatch.setattr(cli, "app", app)
-    assert cli._run() == 70
+    monkeypatch.setattr(program, "app", app)
+    assert program._run() == 70
     assert "internal error: ModuleNotFoundError" in capsys.readouterr().err

@@ -145,7 +145,7 @@ def test_unknown_key_without_a_likeness_gets_no_suggestion(tmp_path: Path) -> No
         ("train: {epochs: 1", "not valid YAML"),
         ("data: 1\ndata: 2", "not valid YAML"),
         ("data: !!python/object/apply:os.system ['true']", "not valid YAML"),
-        (COMMITTED.replace("epochs: 47", "epochs: 47\n  epochs: 3"), "not valid YAML"),
+        (COMMITTED.replace("  epochs:", "  epochs: 3\n  epochs:"), "not valid YAML"),
     ],
     ids=["empty", "list", "tab", "unclosed", "duplicate section", "python tag", "duplicate key"],
 )

@@ -178,7 +178,7 @@ def test_without_the_guard_a_checkpoint_would_reach_a_reader(tmp_path: Path, mon
 LIMITED = """
 import resource, sys, warnings
 resource.setrlimit(resource.RLIMIT_DATA, (2**29, 2**29))
-from mnist_dvc.cli import _run
+from mnist_dvc.program import _run
 sys.argv = ["mnist-dvc", "predict", "--model", sys.argv[1], "picture.png"]
 code = _run()
 print(code, "torch" in sys.modules)

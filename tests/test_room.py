@@ -33,12 +33,12 @@ def test_little_room_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 LIMIT = "resource.setrlimit(resource.RLIMIT_AS, (2**45, resource.getrlimit(resource.RLIMIT_AS)[1]))"
 LOADED = """
 import os, resource, sys
-from mnist_dvc import cli, room
+from mnist_dvc import program, room
 {before}
 sys.argv = ["mnist-dvc", "evaluate"]
 room.spare_openblas()
 room.try_torch_first()
-cli._run()
+program._run()
 names = [*sys.modules]
 print(names.index("scipy.special") < names.index("torch"), os.environ["OPENBLAS_NUM_THREADS"])
 """
@@ -65,10 +65,10 @@ def test_threads_that_the_user_gives_openblas_stay(monkeypatch: pytest.MonkeyPat
 LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]) * 2**20,) * 2)
-from mnist_dvc import cli
+from mnist_dvc import program
 {sabotage}
 sys.argv = ["mnist-dvc", *sys.argv[2:]]
-cli.main()
+program.main()
 """
 
 
@@ -107,7 +107,7 @@ def test_too_little_memory_for_any_command_ends_in_74_at_once(tmp_path: Path, wo
 
 
 TORCH = ("summary", "--model", "compact")
-UNTRIED = "cli.try_torch_first = lambda: None"
+UNTRIED = "program.try_torch_first = lambda: None"
 TOLD = "mnist-dvc: out of memory: got 560 MB of address space, into which torch does not fit; see ulimit -v\n"
 
 
@@ -129,7 +129,7 @@ def test_torch_that_does_not_fit_is_known_by_its_error_too(tmp_path: Path) -> No
 @linux
 def test_torch_that_does_not_fit_would_be_an_internal_error(tmp_path: Path) -> None:
     """The twin of both."""
-    sabotage = f"{UNTRIED}; cli.is_out_of_memory = lambda _: False; cli.when_a_library_exits = lambda _: None"
+    sabotage = f"{UNTRIED}; program.is_out_of_memory = lambda _: False; program.when_a_library_exits = lambda _: None"
     assert limited(tmp_path, 560, *TORCH, sabotage=sabotage).returncode in (70, 1, -6)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from mnist_dvc import cli, codebase, files
+from mnist_dvc import codebase, files, program
 from mnist_dvc.training import snapshot
 from mnist_dvc.training.engine import Training
 
@@ -62,7 +62,7 @@ def become(folder: str, arguments: list[str]) -> None:
     for stream in (1, 2):
         os.dup2(log, stream)
     sys.argv = ["mnist-dvc", *arguments]
-    cli.main()
+    program.main()
 
 
 def tell(number: int) -> None:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from mnist_dvc.model.blocks import Dropout, MaximumAndMean, spatial_mean
 
-__all__ = ["TINY", "Shape", "TinyNet"]
+__all__ = ["TINY", "SampleNorm", "Shape", "TinyNet"]
 
 SLOPE = 0.2
 """Of the LeakyReLU below 0: so few channels cannot afford to be silent."""
@@ -60,7 +60,7 @@ class _Stem(nn.Module):
         return F.relu(F.max_pool2d(F.conv2d(x_NCHW, filters, padding=1), 2))
 
 
-class _SampleNorm(nn.Module):
+class SampleNorm(nn.Module):
     """Each sample to mean 0 and deviation 1 over all its channels and pixels."""
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ class _Steps(nn.Module):
         super().__init__()
         self.depthwise = nn.Conv2d(channels, channels, 3, groups=channels, bias=False)
         self.pointwise = nn.Conv2d(channels, channels, 1, bias=False) if pointwise else None
-        self.norm = _SampleNorm()
+        self.norm = SampleNorm()
         self.biases = nn.ParameterList(nn.Parameter(torch.zeros(channels)) for _ in range(biases))
         self.times = times
 

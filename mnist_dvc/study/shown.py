@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["CHOICES", "PUBLISHED", "Benchmarks", "read_table"]
+__all__ = ["CHOICES", "PUBLISHED", "RIVALS", "Benchmarks", "read_table"]
 
 TEXT = r"[^\x00-\x1f\x7f|<>`]{1,200}"
 """What stands in a cell of a Markdown table and is nothing but text."""
@@ -33,6 +33,18 @@ CHOICES = {
 """Columns of docs/choices.csv: what was compared on validation images."""
 PUBLISHED = {"parameters": r"[1-9]\d{0,8}", "accuracy": r"0\.\d{2,6}", "how": TEXT, "source": TEXT}
 """Columns of studies/frontier/published.csv: what others report."""
+RIVALS = {
+    "framework": TEXT,
+    "example": TEXT,
+    "parameters": r"[1-9]\d{0,8}",
+    "epochs": r"[1-9]\d{0,4}",
+    "images_per_second": r"[1-9]\d{0,8}",
+    "seconds": r"\d{1,5}\.\d",
+    "accuracy": r"[01]\.\d{4}",
+    "seconds_to_goal": r"\d{1,5}\.\d|never",
+    "machine": TEXT,
+}
+"""Columns of docs/rivals.csv: examples of other frameworks beside studies/fast, as tests/rivals/side_by_side.py had them."""
 
 Text = Annotated[str, StringConstraints(pattern=f"^{TEXT}$")]
 _Seconds = Annotated[float, Field(gt=0.0)]

@@ -127,7 +127,7 @@ DOORS: dict[str, tuple[Callable[[str], list[str]], set[str], str]] = {
         "import safetensors.torch",
     ),
     "locks": (uses("filelock", "fcntl"), {"files.py"}, "from filelock import FileLock"),
-    "signals": (uses("signal"), {"cli.py", "demo/server.py", "running/interruption.py"}, "import signal"),
+    "signals": (uses("signal"), {"program.py", "demo/server.py", "running/interruption.py"}, "import signal"),
     "web": (uses("starlette", "uvicorn"), {"demo/app.py", "demo/server.py"}, "from starlette.routing import Route"),
     "evaluated text": (uses("eval", "exec", "compile", "importlib"), {"room.py"}, "eval('1')"),
 }  # fmt: skip

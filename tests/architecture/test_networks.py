@@ -18,6 +18,7 @@ from mnist_dvc.description import BUDGET
 from mnist_dvc.errors import ParamsError
 from mnist_dvc.model import NETWORKS, TEACHERS, build
 from mnist_dvc.model.blocks import Dropout, set_dropout_generator
+from mnist_dvc.model.tiny import SampleNorm
 from mnist_dvc.params import ModelParams
 
 if TYPE_CHECKING:
@@ -208,19 +209,22 @@ def test_evaluation_is_deterministic_and_deaf_to_batch_mates(name: str, device: 
 
 
 @every_network
-def test_training_mode_does_hear_batch_mates(name: str, device: torch.device) -> None:
-    """The twin of the test above: with the norms at work, the company matters."""
+def test_training_mode_hears_batch_mates_where_norms_are_of_the_batch(name: str, device: torch.device) -> None:
+    """The twin of the test above: with those norms at work, the company matters."""
     model = made(name, device, dropout=0.0).train()
     same = torch.allclose(model(images(8, device))[:4], model(images(4, device)), atol=1e-3)
-    assert not same, f"{name}: got logits that no batch mate changes in training, expected BatchNorm at work: {NORMS}"
+    told_by_norms = all(isinstance(norm, SampleNorm) for norm in norms_of(name, model))
+    words = "logits that no batch mate changes" if same else "logits that batch mates change"
+    assert same == told_by_norms, f"{name}: got {words} in training, expected what its norms are of: {NORMS}"
 
 
 NORMS = "conv_bn() of mnist_dvc.model.blocks makes a convolution and its norm"
 
 
-def norms_of(name: str, model: nn.Module) -> list[nn.BatchNorm2d]:
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    assert norms, f"{name}: got no nn.BatchNorm2d, expected one after each convolution but the last: {NORMS}"
+def norms_of(name: str, model: nn.Module) -> list[nn.BatchNorm2d | SampleNorm]:
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d | SampleNorm)]
+    expected = f"one after each convolution but the last, or SampleNorm of mnist_dvc.model.tiny: {NORMS}"
+    assert norms, f"{name}: got no nn.BatchNorm2d, expected {expected}"
     return norms
 
 
@@ -232,7 +236,7 @@ def test_network_without_norms_is_told_where_to_find_them() -> None:
 @every_network
 def test_norms_are_there_and_learn_the_statistics_of_the_data(name: str, device: torch.device) -> None:
     model = made(name, device)
-    norms = norms_of(name, model)
+    norms = [norm for norm in norms_of(name, model) if isinstance(norm, nn.BatchNorm2d)]
     before = [(norm.running_mean.clone(), norm.running_var.clone()) for norm in norms]  # type: ignore[union-attr]
     model.train()(images(40, device))
     for norm, (mean, variance) in zip(norms, before, strict=True):
@@ -248,17 +252,19 @@ def test_norms_are_there_and_learn_the_statistics_of_the_data(name: str, device:
 @every_network
 def test_norms_bring_their_input_to_mean_0_and_deviation_1(name: str, device: torch.device) -> None:
     model = made(name, device).train()
-    seen: list[Tensor] = []
+    seen: list[tuple[tuple[int, ...], Tensor]] = []
     for norm in norms_of(name, model):
-        norm.register_forward_hook(lambda _module, _inputs, output: seen.append(output.detach().clone()))
+        axes = (1, 2, 3) if isinstance(norm, SampleNorm) else (0, 2, 3)
+        norm.register_forward_hook(
+            lambda _module, _inputs, output, axes=axes: seen.append((axes, output.detach().clone()))
+        )
     model(images(40, device))
-    for output_NCHW in seen:
-        mean_C = output_NCHW.mean(dim=(0, 2, 3))
-        deviation_C = output_NCHW.std(dim=(0, 2, 3), correction=0)
-        words = f"{name}: got a norm of {len(mean_C)} channels whose output is not of mean 0 and deviation 1"
-        torch.testing.assert_close(mean_C, torch.zeros_like(mean_C), atol=1e-3, rtol=0.0, msg=told(words))
-        assert float(deviation_C.max()) < 1.01, words
-        assert float(deviation_C.median()) > 0.9, words  # a channel that is constant on blobs stays below 1
+    for over, output_NCHW in seen:
+        mean, deviation = output_NCHW.mean(dim=over), output_NCHW.std(dim=over, correction=0)
+        words = f"{name}: got a norm whose output is not of mean 0 and deviation 1 over the axes {over}"
+        torch.testing.assert_close(mean, torch.zeros_like(mean), atol=1e-3, rtol=0.0, msg=told(words))
+        assert float(deviation.max()) < 1.01, words
+        assert float(deviation.median()) > 0.9, words  # a channel that is constant on blobs stays below 1
 
 
 ANY_DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)

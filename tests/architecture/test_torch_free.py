@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 BASE = {
-    "mnist_dvc.cli": (),
+    "mnist_dvc.program": (),
     "mnist_dvc.pipeline.init": (),
     "mnist_dvc.pipeline.predict": (),
     "mnist_dvc.pipeline.summary": (),

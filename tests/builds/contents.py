@@ -84,7 +84,7 @@ def test_the_wheel_holds_the_package_and_nothing_else() -> None:
 def test_the_wheel_carries_its_licence_and_what_it_is() -> None:
     metadata = {name.partition(".dist-info/")[2]: content for name, content in of_wheel().items()}
     assert metadata["licenses/LICENSE"] == (ROOT / "LICENSE").read_bytes()
-    assert b"mnist-dvc = mnist_dvc.cli:main" in metadata["entry_points.txt"]
+    assert b"mnist-dvc = mnist_dvc.program:main" in metadata["entry_points.txt"]
     assert b"\nLicense-Expression: Apache-2.0\n" in metadata["METADATA"]
 
 

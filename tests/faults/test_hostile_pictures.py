@@ -79,7 +79,7 @@ ROOM = 700 * 2**20
 AS_A_COMMAND = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_DATA, ({room}, {room}))
-from mnist_dvc.cli import main
+from mnist_dvc.program import main
 sys.argv[1:] = {arguments}
 sys.exit(main())
 """

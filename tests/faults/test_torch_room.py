@@ -24,8 +24,8 @@ print(room.taken())
 LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv.pop(1)),) * 2)
-from mnist_dvc import cli
-cli.main()
+from mnist_dvc import program
+program.main()
 """
 AROUND = range(-120, 121, 12)
 """Megabytes below and above what torch takes. Without the trial some of the lower ones end in signals."""

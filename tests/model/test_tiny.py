@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from mnist_dvc.describe import parameter_count
 from mnist_dvc.model import NETWORKS
-from mnist_dvc.model.tiny import SLOPE, TINY, _SampleNorm, _Stem, _Steps
+from mnist_dvc.model.tiny import SLOPE, TINY, SampleNorm, _Stem, _Steps
 
 
 def drawn(*shape: int) -> torch.Tensor:
@@ -34,7 +34,7 @@ def test_stem_passes_on_strokes_and_their_negatives() -> None:
 
 
 def test_norm_is_of_each_sample_and_the_same_in_training_and_after() -> None:
-    norm, x_NCHW = _SampleNorm(), 3.0 * drawn(2, 4, 5, 5) + 7.0
+    norm, x_NCHW = SampleNorm(), 3.0 * drawn(2, 4, 5, 5) + 7.0
     for training in (True, False):
         y_NCHW = norm.train(training)(x_NCHW)
         for sample_CHW in y_NCHW:

@@ -13,7 +13,6 @@ import torch
 from helpers import params, read_csv, write_scores
 from killing import tracked
 
-from mnist_dvc.cli import _report_unexpected
 from mnist_dvc.data.digits import Digits
 from mnist_dvc.data.prepared import Prepared
 from mnist_dvc.inference import logits_of
@@ -21,6 +20,7 @@ from mnist_dvc.model.weights import read_model
 from mnist_dvc.pipeline.evaluate import evaluate
 from mnist_dvc.pipeline.export import export
 from mnist_dvc.pipeline.train import train
+from mnist_dvc.program import _report_unexpected
 from mnist_dvc.running import run
 from mnist_dvc.runtime import choose_device, choose_precision, provenance
 from mnist_dvc.serving import read_onnx

@@ -11,7 +11,7 @@ import pytest
 import torch
 from predicting import HOSTILE, model_bytes, told
 
-from mnist_dvc import cli
+from mnist_dvc import program
 from mnist_dvc.data.arrays import LabelledImages
 from mnist_dvc.data.digits import Digits
 from mnist_dvc.errors import ArtifactError, ImageError
@@ -205,7 +205,7 @@ def test_hostile_name_is_harmless(home: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_errors_of_the_command_line_are_harmless(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli._report(f"{HOSTILE.splitlines()[0]}: gone", 65) == 65
+    assert program._report(f"{HOSTILE.splitlines()[0]}: gone", 65) == 65
     assert capsys.readouterr().err == "mnist-dvc: \\udcff\\x1b[31m: gone\n"
 
 

@@ -43,7 +43,7 @@ def test_another_model_gives_other_answers_so_the_test_above_can_fail(
     assert not np.allclose(one, two, atol=1e-5)
 
 
-RUN = "import sys\nfrom mnist_dvc.cli import _run\nprint(_run(), 'torch' in sys.modules, file=sys.stderr)"
+RUN = "import sys\nfrom mnist_dvc.program import _run\nprint(_run(), 'torch' in sys.modules, file=sys.stderr)"
 
 
 def ran(cwd: Path) -> tuple[int, str]:

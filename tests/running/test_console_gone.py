@@ -45,7 +45,7 @@ def whole(workspace: Paths) -> dict[str, bytes]:
 
 GATED = """
 import os, sys
-from mnist_dvc import cli
+from mnist_dvc import cli, program
 from mnist_dvc.running import interruption
 from mnist_dvc.training.engine import Training
 
@@ -61,11 +61,11 @@ def train_after_the_gate(self, *batch):
 Training._train_on = train_after_the_gate
 {sabotage}
 sys.argv = ["mnist-dvc", "train"]
-cli.main()
+program.main()
 """
 """A training that waits in the middle of its second epoch until the other end of a pipe is closed."""
 
-NOT_OUTLIVED = "cli.outlive_output = cli.outlive_errors = lambda: None\n"
+NOT_OUTLIVED = "cli.outlive_output = program.outlive_errors = lambda: None\n"
 LOGIN = "os.login_tty(0)\n"
 """The process leads a session of its own on that terminal, as a shell's in a window does."""
 NO_IGNORING = """
@@ -168,10 +168,10 @@ def test_closed_or_full_console_ends_no_training(workspace: Paths, whole: dict[s
 
 UNGUARDED = """
 import sys
-from mnist_dvc import cli
-cli.outlive_output = cli.outlive_errors = cli.fill_descriptors = lambda: None
+from mnist_dvc import cli, program
+cli.outlive_output = program.outlive_errors = program.fill_descriptors = lambda: None
 sys.argv = ["mnist-dvc", *sys.argv[1:]]
-cli.main()
+program.main()
 """
 
 

@@ -127,11 +127,11 @@ def test_signal_while_publishing_never_ends_in_success(workspace: Paths, monkeyp
 def test_signal_outside_the_training_ends_with_its_own_code_too(workspace: Paths, number: str, code: int) -> None:
     """It reaches `prepare` while that reads its params."""
     script = (
-        "import os, signal, sys, mnist_dvc.cli as cli\n"
+        "import os, signal, sys, mnist_dvc.cli as cli, mnist_dvc.program as program\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell has its background jobs ignore it
         f"cli.loaded_params = lambda *_: os.kill(os.getpid(), signal.{number})\n"
         "sys.argv = ['mnist-dvc', 'prepare']\n"
-        "cli.main()"
+        "program.main()"
     )
     result = subprocess.run(
         [sys.executable, "-c", script], cwd=workspace.root, capture_output=True, text=True, check=False

@@ -54,7 +54,7 @@ def test_full_disk_ends_in_74_in_the_system_s_own_words(workspace: Paths) -> Non
     limited = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
-        "from mnist_dvc.cli import main; sys.argv = ['mnist-dvc', 'train', '--snapshot-every', '0']; main()"
+        "from mnist_dvc.program import main; sys.argv = ['mnist-dvc', 'train', '--snapshot-every', '0']; main()"
     )
     result = subprocess.run(
         [sys.executable, "-c", limited], cwd=workspace.root, capture_output=True, text=True, check=False
@@ -103,7 +103,7 @@ def test_out_of_memory_ends_in_74_and_names_the_batch_size(workspace: Paths) -> 
         "    resource.setrlimit(resource.RLIMIT_AS, (now, now))\n"
         "    return follow(*arguments)\n"
         "t._follow = limit\n"
-        "from mnist_dvc.cli import main; sys.argv = ['mnist-dvc', 'train']; main()\n"
+        "from mnist_dvc.program import main; sys.argv = ['mnist-dvc', 'train']; main()\n"
     )
     result = subprocess.run(
         [sys.executable, "-c", limited], cwd=workspace.root, capture_output=True, text=True, check=False

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from helpers import posix
 
-from mnist_dvc import cli
+from mnist_dvc import program
 from mnist_dvc.running import interruption
 from mnist_dvc.running.interruption import Interruption, Watchdog
 
@@ -139,8 +139,8 @@ def test_every_command_runs_under_the_watchdog(monkeypatch: pytest.MonkeyPatch) 
         signal.set_wakeup_fd(descriptor)
         watched.append(descriptor != -1)
 
-    monkeypatch.setattr(cli, "app", run)
-    assert cli._run() == 0
+    monkeypatch.setattr(program, "app", run)
+    assert program._run() == 0
     run()
     assert watched == [True, False]
 
@@ -158,8 +158,8 @@ def test_signal_that_is_ignored_stays_so(monkeypatch: pytest.MonkeyPatch, number
             assert within.received is None
         assert signal.getsignal(number) is signal.SIG_IGN
 
-    monkeypatch.setattr(cli, "app", run)
-    assert cli._run() == 0
+    monkeypatch.setattr(program, "app", run)
+    assert program._run() == 0
 
 
 @pytest.mark.usefixtures("quiet")
@@ -191,6 +191,6 @@ def test_sigterm_unwinds_a_command_outside_a_training(monkeypatch: pytest.Monkey
         finally:
             unwound.append("unwound")
 
-    monkeypatch.setattr(cli, "app", run)
-    assert cli._run() == 143
+    monkeypatch.setattr(program, "app", run)
+    assert program._run() == 143
     assert unwound == ["unwound"]

@@ -60,7 +60,7 @@ def stick():
 
 SMALL = "with interruption.Watchdog():\n    stick()"
 TRAINING = """
-from mnist_dvc import cli
+from mnist_dvc import program
 from mnist_dvc.training.engine import Training
 
 train_on = Training._train_on
@@ -74,7 +74,7 @@ def stick_in_the_middle(self, *batch):
 
 Training._train_on = stick_in_the_middle
 sys.argv = ["mnist-dvc", "train", "--snapshot-every", "0"]
-cli.main()
+program.main()
 """
 NO_WATCHDOG = """
 interruption.Watchdog.__enter__ = lambda self: self
@@ -198,7 +198,7 @@ def test_words_that_are_not_looked_at_first_would_hold_it(tmp_path: Path) -> Non
 
 ORDERLY = """
 import os, signal, threading, time
-from mnist_dvc import cli
+from mnist_dvc import program
 from mnist_dvc.running import interruption
 from mnist_dvc.training.engine import Training
 from mnist_dvc.training.snapshot import SnapshotFolder
@@ -219,8 +219,8 @@ def train_and_signal(self, *batch):
 
 
 SnapshotFolder.save, Training._train_on = save_slowly, train_and_signal
-cli.sys.argv = ["mnist-dvc", "train"]
-cli.main()
+program.sys.argv = ["mnist-dvc", "train"]
+program.main()
 """
 
 
@@ -248,14 +248,14 @@ def test_stop_that_takes_for_ever_ends_so_the_test_above_can_fail(workspace: Pat
 DOWNLOAD = """
 import signal, sys
 import torchvision.datasets
-from mnist_dvc import cli
+from mnist_dvc import program
 from mnist_dvc.running import interruption
 
 interruption.GRACE = 3600
 signal.signal(signal.SIGINT, signal.default_int_handler)
 torchvision.datasets.MNIST.mirrors = [sys.argv[1]]
 sys.argv = ["mnist-dvc", "prepare"]
-cli.main()
+program.main()
 """
 
 
