@@ -12,6 +12,7 @@ from mnist_dvc.report.results import (
     headline_table,
     machine_line,
     parts_table,
+    rivals_table,
     seed_table,
     speed_section,
     with_block,
@@ -19,7 +20,7 @@ from mnist_dvc.report.results import (
 from mnist_dvc.report.study_figures import frontier_figure, seeds_figure
 from mnist_dvc.study.complete import read_summary
 from mnist_dvc.study.records import SUMMARY, Candidate
-from mnist_dvc.study.shown import CHOICES, PUBLISHED, Benchmarks, read_table
+from mnist_dvc.study.shown import CHOICES, PUBLISHED, RIVALS, Benchmarks, read_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +36,8 @@ COMPARED = ("choices", "taught")
 BENCHMARKS = "docs/benchmarks"
 """A file of each machine and device that `nox -s bench -- --results` was run on, and of none that it was not."""
 EXPECTED = "a file of this repository"
+RIVALS_FILE = "docs/rivals.csv"
+"""What `nox -s rivals -- FOLDER --results` wrote."""
 LARGEST = 2**20
 
 
@@ -71,6 +74,7 @@ def rendered(root: Path) -> dict[Path, bytes]:
         choices += _candidates(root / "studies" / study)
     for question in dict.fromkeys(row["question"] for row in choices):
         blocks[f"choice {question}"] = choices_table(choices, question)
+    blocks["rivals"] = rivals_table(read_table(_content(root / RIVALS_FILE), root / RIVALS_FILE, RIVALS))
     frontier = summaries["frontier"]
     drawn_from = sha256(contents["frontier"] + published)
     seeds = {name: summary for name, summary in summaries.items() if name != "frontier"}

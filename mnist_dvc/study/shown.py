@@ -44,7 +44,7 @@ RIVALS = {
     "seconds_to_goal": r"\d{1,5}\.\d|never",
     "machine": TEXT,
 }
-"""Columns of docs/rivals.csv: examples of other frameworks beside studies/fast, as tests/rivals/side_by_side.py had them."""
+"""Columns of docs/rivals.csv: examples of other frameworks beside studies/fast (tests/rivals/side_by_side.py)."""
 
 Text = Annotated[str, StringConstraints(pattern=f"^{TEXT}$")]
 _Seconds = Annotated[float, Field(gt=0.0)]

@@ -11,10 +11,10 @@ from helpers import ROOT
 
 from mnist_dvc.errors import ArtifactError
 from mnist_dvc.records import parsed
-from mnist_dvc.study.shown import CHOICES, PUBLISHED, Benchmarks, read_table
+from mnist_dvc.study.shown import CHOICES, PUBLISHED, RIVALS, Benchmarks, read_table
 
 BENCHMARK = (ROOT / "docs/benchmarks/epyc-avx2-cpu.json").read_bytes()
-TABLES = {"docs/choices.csv": CHOICES, "studies/frontier/published.csv": PUBLISHED}
+TABLES = {"docs/choices.csv": CHOICES, "docs/rivals.csv": RIVALS, "studies/frontier/published.csv": PUBLISHED}
 WHERE = Path("file")
 
 

@@ -43,7 +43,7 @@ LARGEST: dict[str, Any] = POINT | {
     "accuracy_mean_low": 0.98355876,
     "accuracy_mean_high": 0.98864124,
 }
-BLOCKS = [*(f"study {name}" for name in STUDIES), "bench profile", "speed", "choice shape"]
+BLOCKS = [*(f"study {name}" for name in STUDIES), "bench profile", "rivals", "speed", "choice shape"]
 MACHINE = HOST | {"versions": {"torch": "2.15"}}
 FILES = {
     "README.md": "Ours.\n<!-- results: begin -->\n99.999 %\n<!-- results: end -->\nEnd.\n",
@@ -52,6 +52,10 @@ FILES = {
         {"machine": MACHINE, "figures": [{"benchmark": "a step", "group": "training", "cpus": 2, "seconds": 0.0095}]}
     ).decode(),
     "docs/choices.csv": "question,network,seed,recipe,images,errors,nll\nshape,5x5,1,12 epochs,5000,24,0.01505\n",
+    "docs/rivals.csv": (
+        "framework,example,parameters,epochs,images_per_second,seconds,accuracy,seconds_to_goal,machine\n"
+        "Other 1.0,mnist,34826,15,9000,90.1,0.9912,never,some; 2 logical CPUs\n"
+    ),
     "studies/frontier/published.csv": "parameters,accuracy,how,source\n697,0.9903,one run,somebody\n",
 }
 
@@ -96,6 +100,7 @@ def test_no_number_of_a_page_stays_as_it_was_typed(root: Path) -> None:
     assert "| a step | 9.5 ms |" in page
     assert page.count("Not measured yet.") == 2  # where the seconds of `fast` go, and on a GPU
     assert "| 5x5 | 1 | 12 epochs | 5000 | 24 | 0.01505 |" in page
+    assert "| Other 1.0 | mnist | 34,826 | 15 | 9,000 | 90.1 | 99.12 % | never |\n\nsome; 2 logical CPUs." in page
 
 
 def test_any_machines_may_have_been_measured_and_none(root: Path) -> None:
@@ -141,6 +146,7 @@ def test_figure_tells_what_it_was_drawn_from(root: Path, file: str, old: str, ne
         ("studies/fast/summary.json", "{", "content: got no JSON"),
         ("docs/benchmarks/old.json", "figures", "content: got no JSON"),
         ("docs/choices.csv", None, "file: got nothing"),
+        ("docs/rivals.csv", None, "file: got nothing"),
         ("studies/frontier/published.csv", None, "file: got nothing"),
         ("README.md", "no block", "block results: got none"),
         ("docs/results.md", FILES["docs/results.md"].replace("study fast", "study slow"), "block study fast: got none"),
