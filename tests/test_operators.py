@@ -62,8 +62,10 @@ USES: list[tuple[str, list[Operand], dict[str, Any]]] = [
     ("Sub", [Constant((6, 1, 1)), MAPS], {}),
     ("Div", [MAPS, Constant(())], {}),
     ("Add", [Value((6, 1, 1)), Constant((1, 1, 4, 5))], {}),
+    ("LeakyRelu", [MAPS], {"alpha": 0.2}),
     ("Relu", [MAPS], {}),
     ("Sigmoid", [FEATURES], {}),
+    ("Sqrt", [FEATURES], {}),
     ("Conv", [MAPS, Constant((4, 6, 3, 3))], {"pads": [1, 1, 1, 1]}),
     ("Conv", [MAPS, Constant((4, 3, 5, 2)), Constant((4,))], {"group": 2, "strides": [2, 3], "pads": [4, 0, 1, 1]}),
     (

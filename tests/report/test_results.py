@@ -195,7 +195,13 @@ def test_a_number_typed_by_hand_would_be_found(tmp_path: Path) -> None:
         typed = {} if name == "frontier" else {"nll_mean": 0.9999}  # which contradicts no other figure of the file
         (folder / "summary.json").write_bytes(json_bytes(content | typed))
     shutil.copytree(ROOT / BENCHMARKS, tmp_path / BENCHMARKS)
-    for file in ("README.md", "docs/results.md", "docs/choices.csv", "studies/frontier/published.csv"):
+    for file in (
+        "README.md",
+        "docs/results.md",
+        "docs/choices.csv",
+        "docs/rivals.csv",
+        "studies/frontier/published.csv",
+    ):
         (tmp_path / file).write_bytes((ROOT / file).read_bytes())
     page = rendered(tmp_path)[tmp_path / "README.md"].decode()
     assert page.count("| 0.9999 |") == len(STUDIES) - 1

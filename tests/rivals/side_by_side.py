@@ -86,6 +86,13 @@ def table(rows: list[dict[str, str]]) -> str:
     return text.getvalue()
 
 
+def tell(rows: list[dict[str, str]], results: Path | None) -> None:
+    """Print the newest row and write all that there are: the next may take long, or be interrupted."""
+    print(rows[-1], flush=True)
+    if results:
+        results.write_text(table(rows), encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", metavar="FOLDER")
@@ -93,16 +100,13 @@ def main() -> None:
     parser.add_argument("--epochs", metavar="N", type=int)
     asked = parser.parse_args()
     rows = [row_of(ours(asked.folder, asked.epochs))]
-    print(rows[-1], flush=True)
     for script in sorted(HERE.glob("rival_*.py")):
+        tell(rows, asked.results)
         try:
             rows.append(row_of(rival(script, asked.folder, asked.epochs)))
         except subprocess.CalledProcessError as error:
             print(f"{script.name}: not measured: exit code {error.returncode}", flush=True)
-        else:
-            print(rows[-1], flush=True)
-    if asked.results:
-        asked.results.write_text(table(rows), encoding="utf-8")
+    tell(rows, asked.results)
 
 
 if __name__ == "__main__":
