@@ -36,7 +36,7 @@ def test_many_bytes_with_a_digest_are_refused_or_answer(tmp_path: Path) -> None:
     assert min(refused, answered) > 150
 
 
-FAMILIES = ("reference", "compact", "sprint")
+FAMILIES = ("reference", "compact", "loop", "sprint", "tiny-2k")
 EXPORTED = [*itertools.product(FAMILIES, OPSETS)]
 """One of each family with every version of the operators; those of another width are the same code, and each network
 passes with one version in tests/pipeline/test_export_networks.py."""
