@@ -396,7 +396,7 @@ def bench(session: nox.Session) -> None:
 
 @session(default=False)
 def rivals(session: nox.Session) -> None:
-    """Other frameworks' examples beside studies/fast, half an hour: needs MNIST's folder as argument, Clang for one."""
+    """Other frameworks' examples beside studies/fast, one by one: needs MNIST's folder, and Clang for one."""
     session.install("-e", ".[train]", *group("rivals"))
     session.run("python", "tests/rivals/side_by_side.py", *session.posargs)
 

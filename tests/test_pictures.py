@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from helpers import ROOT
 from pictures import KINDS, NONE, SEVERAL, draw
-from pictures_table import COUNT, goal, measured
+from pictures_table import COUNT, HEAD, goal, measured
 from PIL import Image, ImageDraw
 
 import mnist_dvc
@@ -50,6 +50,11 @@ def test_page_tells_of_every_kind_and_keeps_its_goals() -> None:
         assert float(right) >= least, f"{kind}: got {right} %, expected {least:g} %"
     missed = PAGE.partition("It is missed by: ")[2].partition(".\n")[0].split(", ")
     assert sorted(missed) == sorted(MISSED)
+
+
+def test_words_of_the_page_are_those_that_its_script_writes() -> None:
+    """Else the next measurement takes back what was written by hand."""
+    assert PAGE.startswith(HEAD.format(count=COUNT, best=mnist_dvc.classifier.BEST))
 
 
 @pytest.mark.parametrize(

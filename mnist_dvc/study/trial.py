@@ -96,40 +96,41 @@ def candidate(params: Params, paths: Paths, teachers: list[Path], *, question: s
     Args:
         params: of the candidate.
         paths: the workspace of the study, whose prepared digits have images held out.
-        teachers: model files of those who gave its answers, to be compared with; none if it learns from labels.
+        teachers: model files of all who gave its answers, to be compared with; none if it is not to be compared.
         question: what is to be chosen, a name that :func:`mnist_dvc.study.records.check_file_name` lets through.
         recipe: what this candidate is called in the answer, another such name.
 
     Raises:
-        ArtifactError: ``teachers`` are not those whose answers these are.
+        ArtifactError: ``teachers`` are missing, damaged, or not all those whose answers these are and no other.
         DataError: no images are held out.
         as :func:`trial`.
     """
     prepared = Prepared.open(paths.prepared)
     if "validation" not in prepared:
         raise DataError(paths.prepared, "images held out", got="none", expected="some; see data.validation")
-    teaching = _answers_of(teachers, paths, prepared) if teachers else None
+    asked = _asked(teachers, paths, prepared) if teachers else None
     folder = paths.candidate(question, recipe, params.train.seed)
     with _training(params, paths, "candidate", ("model", "train"), folder, networks=NETWORKS, validated=False) as done:
         scored = _scores_on(done, "validation", params.evaluate.batch_size)
         told = {"question": question, "recipe": recipe, "seed": params.train.seed, "network": done.card.network}
         told |= {key: scored[key] for key in ("images", "errors", "nll")}
-        if teaching is not None:
-            asked = Ensemble.of_teachers(teachers, prepared, torch.device("cpu"), teaching.lesson.precision)
-            told["fidelity"] = fidelity(done.finished.model, asked, prepared, teaching).model_dump()
+        if asked is not None:
+            answered_by, teaching = asked
+            told["fidelity"] = fidelity(done.finished.model, answered_by, prepared, teaching).model_dump()
         with done.inputs.publishing():
             write_atomically(folder / METRICS, record_bytes(Candidate, told))
     print(f"{recipe}, seed {params.train.seed}: NLL {scored['nll']:.5f}, {scored['errors']} errors  ->  {folder}")
 
 
-def _answers_of(teachers: list[Path], paths: Paths, prepared: Prepared) -> Teaching:
-    """The answers of this study, once it was seen that ``teachers`` gave them."""
+def _asked(teachers: list[Path], paths: Paths, prepared: Prepared) -> tuple[Ensemble, Teaching]:
+    """``teachers`` and the answers of this study, once it was seen that these are theirs, of all of them."""
     teaching = read_teaching(paths.teaching, prepared.digest)
-    for path in teachers:
-        if file_sha256(path) not in teaching.lesson.teachers:
-            expected = f"one of the {len(teaching.lesson.teachers)} who gave the answers in {paths.teaching}"
-            raise ArtifactError(path, "teacher", got="another", expected=expected)
-    return teaching
+    asked = Ensemble.of_teachers(teachers, prepared, torch.device("cpu"), teaching.lesson.precision)
+    given = [file_sha256(path) or "" for path in teachers]
+    if sorted(given) != sorted(teaching.lesson.teachers):
+        got, expected = (", ".join(digest[:12] for digest in digests) for digests in (given, teaching.lesson.teachers))
+        raise ArtifactError(paths.teaching, "teachers", got=got, expected=f"{expected}, who gave these answers")
+    return asked, teaching
 
 
 @contextmanager

@@ -184,17 +184,19 @@ def test_divergence_from_oneself_is_none(workspace: Paths, teachers: list[Path])
     assert measured.shared_errors == measured.teachers_errors
 
 
-def test_teacher_that_gave_none_of_the_answers_is_refused_before_any_work(
+def test_other_teachers_than_all_who_gave_the_answers_are_refused_before_any_work(
     workspace: Paths, teachers: list[Path]
 ) -> None:
-    with pytest.raises(ArtifactError, match="teacher: got another, expected one of the 2 who gave the answers in .*"):
+    with pytest.raises(ArtifactError, match=r"teaching.safetensors: teachers: got (\w{12}, ){2}\w{12}, expected "):
         beside(workspace, [*teachers, plant(workspace, 103)])
+    with pytest.raises(ArtifactError, match=r"teachers: got \w{12}, expected \w{12}, \w{12}, who gave these answers"):
+        beside(workspace, teachers[:1])
     assert not (workspace.root / "candidates").exists()
 
 
 def test_missing_teacher_is_refused(workspace: Paths, teachers: list[Path]) -> None:
     teachers[1].unlink()
-    with pytest.raises(ArtifactError, match="102/model.safetensors: teacher: got "):
+    with pytest.raises(ArtifactError, match="102/model.safetensors: file: got nothing"):
         beside(workspace, teachers)
 
 
