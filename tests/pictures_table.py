@@ -33,8 +33,8 @@ What `predict` and `demo` make of people's own pictures. The network reads 28 by
 them: one digit, light on dark, 20 pixels high, its centre of mass in the middle. A picture is brought to that form so:
 
 1. **Decoded within bounds**: PNG, JPEG, BMP, GIF, WebP or PGM, at most 16 MiB and 50,331,648 pixels, 8,192 on a side;
-   half as many in a WebP, or in a PNG with 16 bits for each of several channels. Files that would keep a decoder busy by
-   how they are made, with thousands of scans, segments, chunks or runs, are refused. A large JPEG is decoded at a
+   half as many in a WebP, or in a PNG with 16 bits for each of several channels. Files that would keep a decoder busy
+   by how they are made, with thousands of scans, segments, chunks or runs, are refused. A large JPEG is decoded at a
    fraction of its size, any other is reduced to a thousand pixels or two.
 2. **Ink and ground**: luminance, or the direction of colour that tells ink from paper where luminance does not. On an
    even ground ink is what differs from the level of the border. Where light is uneven, or the border is a desk, ink is

@@ -14,6 +14,7 @@ from pictures_table import COUNT, HEAD, goal, measured
 from PIL import Image, ImageDraw
 
 import mnist_dvc
+from mnist_dvc.classifier import BEST
 from mnist_dvc.errors import ImageError
 from mnist_dvc.image import decode, fitting, ground, parse_digits, parse_picture, pieces, reading, upright
 
@@ -54,7 +55,7 @@ def test_page_tells_of_every_kind_and_keeps_its_goals() -> None:
 
 def test_words_of_the_page_are_those_that_its_script_writes() -> None:
     """Else the next measurement takes back what was written by hand."""
-    assert PAGE.startswith(HEAD.format(count=COUNT, best=mnist_dvc.classifier.BEST))
+    assert PAGE.startswith(HEAD.format(count=COUNT, best=BEST))
 
 
 @pytest.mark.parametrize(
